@@ -1,0 +1,83 @@
+# shellcheck shell=bash
+# What every script here shares: where things are, how to say something and how
+# to fail. Sourced, not run.
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+O=$(realpath -m "${O:-$TOP/out}")
+CACHE=$(realpath -m "${CACHE:-$O/cache}")
+JOBS=${JOBS:-$(nproc)}
+KERNEL=${KERNEL:-}
+PATCHES=$(realpath -m "${PATCHES:-$TOP/patches}")
+LOG=$O/log
+# shellcheck source=../base.conf
+. "$TOP/base.conf"
+
+# The tree that is built: ours, or a worktree of the user's own kernel.
+if [ -n "$KERNEL" ]; then
+	LINUX=$O/worktree BUILD=$O/build-worktree
+else
+	LINUX=$O/linux BUILD=$O/build
+fi
+
+export TOP O CACHE JOBS KERNEL PATCHES LOG LINUX BUILD
+
+# Locale-independent messages of the tools whose output is read
+export LC_ALL=C
+
+say() { printf '%s\n' "$*"; }
+die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+
+# usage: usage_if_asked "$@" - prints the script's leading comment
+usage_if_asked() {
+	case "${1:-}" in
+	-h|--help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+	esac
+}
+
+# usage: step TEXT LOGFILE COMMAND... - run a long step, say how long it took
+step() {
+	local text=$1 log=$2 start=$SECONDS
+	shift 2
+	mkdir -p "$(dirname "$log")"
+	printf '%s ... ' "$text"
+	if "$@" >"$log" 2>&1; then
+		printf '%d s\n' $((SECONDS - start))
+	else
+		printf 'failed after %d s\n' $((SECONDS - start))
+		return 1
+	fi
+}
+
+# usage: need_room MEGABYTES - is there enough room on the disk for what follows?
+need_room() {
+	local need=${NEED_MB:-$1} free
+	mkdir -p "$O" || die "cannot create $O"
+	free=$(df -Pm "$O" | awk 'NR == 2 { print $4 }')
+	[ "$free" -ge "$need" ] ||
+		die "no room: $O has $free MB free, this needs $need MB"
+}
+
+# usage: cross ARCH - prefix of the cross compiler, empty for the native one
+cross() {
+	case "$1" in
+	x86_64)  [ "$(uname -m)" = x86_64 ] || printf 'x86_64-linux-gnu-' ;;
+	arm64)   [ "$(uname -m)" = aarch64 ] || printf 'aarch64-linux-gnu-' ;;
+	s390)    [ "$(uname -m)" = s390x ] || printf 's390x-linux-gnu-' ;;
+	powerpc) [ "$(uname -m)" = ppc64 ] || printf 'powerpc64-linux-gnu-' ;;
+	*) die "unknown ARCH '$1': x86_64, arm64, s390 or powerpc" ;;
+	esac
+}
+
+# usage: compilers ARCH - sets CC and HOSTCC as make arguments, through ccache
+# where there is one
+compilers() {
+	local cc
+	cc=$(cross "$1")gcc
+	if command -v ccache >/dev/null; then
+		export CCACHE_DIR=${CCACHE_DIR:-$CACHE/ccache}
+		MAKE_CC="CC=ccache $cc" MAKE_HOSTCC="HOSTCC=ccache gcc"
+	else
+		MAKE_CC="CC=$cc" MAKE_HOSTCC="HOSTCC=gcc"
+	fi
+	export MAKE_CC MAKE_HOSTCC
+}
