@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0
+# Thin: every target is a script, which prints its usage with --help.
+
+ARCH ?= x86_64
+export O CACHE JOBS KERNEL
+
+.PHONY: help run test tree export kunit check breaks troubles clean
+help:
+	@sed -n 's/^#: //p' $(firstword $(MAKEFILE_LIST))
+
+#: make run      boot the patched kernel, do disk I/O through a restricted DMA pool
+run:
+	@scripts/run
+
+#: make test     everything that guards the project; ends with "N passed, N failed"
+test:
+	@scripts/test
+
+#: make tree     the kernel with the series applied, a git repository: out/linux
+tree:
+	@scripts/deps tree
+	@scripts/tree
+
+#: make export   write patches/ anew from the commits in out/linux
+export:
+	@scripts/export
+
+#: make kunit    the KUnit suites in qemu; ARCH=x86_64|arm64|s390|powerpc
+kunit:
+	@scripts/kunit $(ARCH)
+
+#: make check    is the series fit to be sent: checkpatch, sparse, W=1, builds
+check:
+	@scripts/check
+
+#: make breaks   wrong versions of the code (breaks/), each of which must be caught
+breaks:
+	@scripts/breaks
+
+#: make troubles bad situations, each of which must end in one clear line
+troubles:
+	@scripts/troubles
+
+#: make clean    remove what was built; the cache and the kernel tree stay
+clean:
+	@scripts/clean
+
+#:
+#: Settings, as in "make run JOBS=8":
+#:   KERNEL=DIR  work on this git checkout of Linux v7.3 or later instead, in a
+#:               worktree of it; your branches are left alone
+#:   JOBS=N      jobs at once (all processors)
+#:   O=DIR       where everything is built (out)
+#:   CACHE=DIR   downloads and compiler cache (O/cache)
