@@ -2,6 +2,8 @@
 # Thin: every target is a script, which prints its usage with --help.
 
 ARCH ?= x86_64
+S := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))scripts/
+.NOTPARALLEL:
 export O CACHE JOBS KERNEL
 
 .PHONY: help run test tree export kunit check breaks troubles clean
@@ -10,40 +12,40 @@ help:
 
 #: make run      boot the patched kernel, do disk I/O through a restricted DMA pool
 run:
-	@scripts/run
+	@$(S)run
 
 #: make test     everything that guards the project; ends with "N passed, N failed"
 test:
-	@scripts/test
+	@$(S)test
 
 #: make tree     the kernel with the series applied, a git repository: out/linux
 tree:
-	@scripts/deps tree
-	@scripts/tree
+	@$(S)deps tree
+	@$(S)tree
 
 #: make export   write patches/ anew from the commits in out/linux
 export:
-	@scripts/export
+	@$(S)export
 
 #: make kunit    the KUnit suites in qemu; ARCH=x86_64|arm64|s390|powerpc
 kunit:
-	@scripts/kunit $(ARCH)
+	@$(S)kunit $(ARCH)
 
 #: make check    is the series fit to be sent: checkpatch, sparse, W=1, builds
 check:
-	@scripts/check
+	@$(S)check
 
 #: make breaks   wrong versions of the code (breaks/), each of which must be caught
 breaks:
-	@scripts/breaks
+	@$(S)breaks
 
 #: make troubles bad situations, each of which must end in one clear line
 troubles:
-	@scripts/troubles
+	@$(S)troubles
 
 #: make clean    remove what was built; the cache and the kernel tree stay
 clean:
-	@scripts/clean
+	@$(S)clean
 
 #:
 #: Settings, as in "make run JOBS=8":

@@ -2,11 +2,15 @@
 # What every script here shares: where things are, how to say something and how
 # to fail. Sourced, not run.
 
+# No git variables from outside: a hook's GIT_DIR would redirect every git call
+# shellcheck disable=SC2046 # a list of names
+unset $(git rev-parse --local-env-vars 2>/dev/null) CDPATH
+
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 O=$(realpath -m "${O:-$TOP/out}")
 CACHE=$(realpath -m "${CACHE:-$O/cache}")
 JOBS=${JOBS:-$(nproc)}
-KERNEL=${KERNEL:-}
+KERNEL=${KERNEL:+$(realpath -m "$KERNEL")}
 PATCHES=$(realpath -m "${PATCHES:-$TOP/patches}")
 LOG=$O/log
 # shellcheck source=../base.conf
@@ -19,6 +23,10 @@ else
 	LINUX=$O/linux BUILD=$O/build
 fi
 
+case "$TOP$O$CACHE$KERNEL" in
+*[[:space:]:]*) echo "no spaces or colons in the paths, please: kbuild cannot" >&2; exit 1 ;;
+esac
+
 export TOP O CACHE JOBS KERNEL PATCHES LOG LINUX BUILD
 
 # Locale-independent messages of the tools whose output is read
@@ -26,6 +34,26 @@ export LC_ALL=C
 
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+
+# usage: as_root COMMAND... - as root or through sudo, or 1 if neither works
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif sudo -n true 2>/dev/null; then
+		sudo "$@"
+	else
+		return 1
+	fi
+}
+
+# usage: lock_o - one run at a time in O; scripts that a script calls are let in
+lock_o() {
+	[ "${O_LOCKED:-}" != "$O" ] || return 0
+	mkdir -p "$O" 2>/dev/null || die "cannot create $O"
+	exec 9>"$O/lock"
+	flock -n 9 || die "another run is at work in $O"
+	export O_LOCKED=$O
+}
 
 # usage: usage_if_asked "$@" - prints the script's leading comment
 usage_if_asked() {
