@@ -109,3 +109,38 @@ compilers() {
 	fi
 	export MAKE_CC MAKE_HOSTCC
 }
+
+# The Debian mirror that the machine uses for its own release
+mirror_of_machine() {
+	# shellcheck disable=SC2016 # apt's own variables
+	apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' \
+		'Created-By: Packages' 2>/dev/null |
+		awk -F'|' '$1 == "Debian" && $2 == "Debian" && !n++ { print $3 }'
+}
+
+# usage: private_apt SUITE deb|deb-src - read a suite of the machine's own mirror,
+# in an apt state of its own in the cache. Sets private, the options for apt.
+private_apt() {
+	local suite=$1 type=$2 apt=$CACHE/apt/$1 mirror keyring signed
+	mkdir -p "$LOG" "$apt/lists/partial" "$apt/archives/partial"
+	: >"$apt/status"
+	mirror=$(mirror_of_machine) || true
+	if [ -z "$mirror" ] && command -v apt-get >/dev/null; then
+		as_root apt-get update >"$LOG/apt.log" 2>&1 || true
+		mirror=$(mirror_of_machine) || true
+	fi
+	[ -n "$mirror" ] ||
+		die "apt knows no Debian mirror here, so $suite cannot be read"
+	keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+	[ ! -f "$keyring" ] || signed="[signed-by=$keyring] "
+	printf '%s %s%s %s main\n' "$type" "${signed:-}" "$mirror" "$suite" \
+		>"$apt/sources.list"
+	private=(-q -o "Dir::Etc::sourcelist=$apt/sources.list"
+		-o Dir::Etc::sourceparts=/dev/null -o "Dir::State=$apt"
+		-o "Dir::State::lists=$apt/lists" -o "Dir::State::status=$apt/status"
+		-o "Dir::Cache=$apt" -o APT::Sandbox::User=
+		-o Acquire::Retries=2 -o Acquire::http::Timeout=30)
+	apt-get "${private[@]}" --error-on=any update \
+		>"$LOG/apt-$suite.log" 2>&1 ||
+		die "no network: apt could not read the suite $suite of the mirror, see $LOG/apt-$suite.log"
+}
