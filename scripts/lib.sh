@@ -118,10 +118,12 @@ mirror_of_machine() {
 		awk -F'|' '$1 == "Debian" && $2 == "Debian" && !n++ { print $3 }'
 }
 
-# usage: private_apt SUITE deb|deb-src - read a suite of the machine's own mirror,
-# in an apt state of its own in the cache. Sets private, the options for apt.
+# usage: private_apt SUITE deb|deb-src [APT-OPTION...] - read a suite of the
+# machine's own mirror, in an apt state of its own in the cache. Sets private, the
+# options for apt.
 private_apt() {
 	local suite=$1 type=$2 apt=$CACHE/apt/$1 mirror keyring signed
+	shift 2
 	mkdir -p "$LOG" "$apt/lists/partial" "$apt/archives/partial"
 	: >"$apt/status"
 	mirror=$(mirror_of_machine) || true
@@ -139,7 +141,8 @@ private_apt() {
 		-o Dir::Etc::sourceparts=/dev/null -o "Dir::State=$apt"
 		-o "Dir::State::lists=$apt/lists" -o "Dir::State::status=$apt/status"
 		-o "Dir::Cache=$apt" -o APT::Sandbox::User=
-		-o Acquire::Retries=2 -o Acquire::http::Timeout=30)
+		-o Acquire::Retries=2 -o Acquire::http::Timeout=30
+		"$@")
 	apt-get "${private[@]}" --error-on=any update \
 		>"$LOG/apt-$suite.log" 2>&1 ||
 		die "no network: apt could not read the suite $suite of the mirror, see $LOG/apt-$suite.log"
