@@ -6,7 +6,7 @@ S := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))scripts/
 .NOTPARALLEL:
 export O CACHE JOBS KERNEL
 
-.PHONY: help run test tree export kunit check breaks troubles clean
+.PHONY: help run test tree export kunit guest-pool prove check breaks troubles clean
 help:
 	@sed -n 's/^#: //p' $(firstword $(MAKEFILE_LIST))
 
@@ -30,6 +30,14 @@ export:
 #: make kunit    the KUnit suites in qemu; ARCH=x86_64|arm64|s390|powerpc
 kunit:
 	@$(S)kunit $(ARCH)
+
+#: make guest-pool  how much bounce memory pKVM guests of several sizes have
+guest-pool:
+	@$(S)guest-pool
+
+#: make prove    each fix at the front of the series: red without it, green with it
+prove:
+	@$(S)prove
 
 #: make check    is the series fit to be sent: checkpatch, sparse, W=1, builds
 check:
