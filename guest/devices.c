@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * init of the defconfig guest: I/O through every disk and every network card
+ * that the kernel's own drivers found, with all data compared.
+ *
+ * Disks are written and read with O_DIRECT. Network cards exchange data with an
+ * echo service at 10.0.N.100:7, N being the card's number, which sends back what
+ * it gets. All output for the host is in lines "dev: key=value ...".
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <net/if.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pattern.h"
+
+#define DISK_BYTES	(8u << 20)
+#define NET_BYTES	(1u << 20)
+#define MAX_REQUEST	(256u << 10)
+#define SECTOR		512u
+
+static int failures;
+
+static void finish(const char *result)
+{
+	printf("dev: result=%s\n", result);
+	fflush(stdout);
+	sync();
+	reboot(RB_POWER_OFF);
+	for (;;)
+		pause();
+}
+
+__attribute__((format(printf, 2, 3)))
+static void failed(const char *name, const char *fmt, ...)
+{
+	va_list ap;
+
+	printf("dev: name=%s error=\"", name);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\"\n");
+	failures++;
+}
+
+static void mount_or_die(const char *type, const char *dir)
+{
+	mkdir(dir, 0755);
+	if (mount(type, dir, type, 0, NULL) && errno != EBUSY) {
+		failed(dir, "cannot mount: %s", strerror(errno));
+		finish("FAIL");
+	}
+}
+
+/* Name of the driver of /sys/class/NAME/device, or of the controller above it */
+static const char *driver_of(const char *class, const char *name)
+{
+	static char driver[PATH_MAX];
+	char path[PATH_MAX], *slash;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/sys/%s/%s/device", class, name);
+	if (!realpath(path, driver))
+		return "unknown";
+	strcpy(path, driver);
+	while (strlen(path) > strlen("/sys/devices")) {
+		char link[PATH_MAX + 8], bus[PATH_MAX + 12], target[PATH_MAX];
+
+		/* A disk of a host adapter is no device that does DMA itself */
+		snprintf(bus, sizeof(bus), "%s/subsystem", path);
+		n = readlink(bus, target, sizeof(target) - 1);
+		target[n > 0 ? n : 0] = 0;
+		snprintf(link, sizeof(link), "%s/driver", path);
+		n = readlink(link, driver, sizeof(driver) - 1);
+		if (n > 0 && !strstr(target, "bus/scsi")) {
+			driver[n] = 0;
+			return strrchr(driver, '/') + 1;
+		}
+		slash = strrchr(path, '/');
+		*slash = 0;
+	}
+	return "unknown";
+}
+
+/* Sizes of 1 to 512 sectors in no regular order, at every sector of a page */
+static int64_t disk_pass(int fd, char *mem, int write)
+{
+	uint64_t off = 0, bad = 0, n = 0;
+
+	while (off < DISK_BYTES) {
+		size_t len = (pattern(n) % (MAX_REQUEST / SECTOR) + 1) * SECTOR;
+		char *buf = mem + (n % 8) * SECTOR;
+
+		if (n++ % 4 == 1)
+			len = SECTOR;
+		if (len > DISK_BYTES - off)
+			len = DISK_BYTES - off;
+		if (write)
+			pattern_fill(buf, off, len);
+		else
+			memset(buf, 0xa5, len);
+		if ((write ? pwrite(fd, buf, len, off) :
+			     pread(fd, buf, len, off)) != (ssize_t)len)
+			return -1;
+		if (!write)
+			bad += pattern_mismatches(buf, off, len);
+		off += len;
+	}
+	return bad;
+}
+
+static void disk(const char *name, char *mem)
+{
+	char path[PATH_MAX];
+	int64_t bad;
+	int fd;
+
+	snprintf(path, sizeof(path), "/dev/%s", name);
+	fd = open(path, O_RDWR | O_DIRECT);
+	if (fd < 0) {
+		failed(name, "cannot open: %s", strerror(errno));
+		return;
+	}
+	if (disk_pass(fd, mem, 1) || fsync(fd))
+		failed(name, "write: %s", strerror(errno));
+	bad = disk_pass(fd, mem, 0);
+	if (bad)
+		failed(name, "%lld bytes differ", (long long)bad);
+	printf("dev: name=%s driver=%s compared=%u mismatched=%lld\n", name,
+	       driver_of("block", name), DISK_BYTES, (long long)bad);
+	close(fd);
+}
+
+static int net_up(const char *name, unsigned int nr)
+{
+	struct ifreq ifr = { 0 };
+	struct sockaddr_in *sin = (struct sockaddr_in *)&ifr.ifr_addr;
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), ret;
+	char addr[32];
+
+	snprintf(ifr.ifr_name, IFNAMSIZ, "%s", name);
+	sin->sin_family = AF_INET;
+	snprintf(addr, sizeof(addr), "10.0.%u.15", nr);
+	inet_pton(AF_INET, addr, &sin->sin_addr);
+	ret = ioctl(fd, SIOCSIFADDR, &ifr);
+	inet_pton(AF_INET, "255.255.255.0", &sin->sin_addr);
+	ret = ret ?: ioctl(fd, SIOCSIFNETMASK, &ifr);
+	ret = ret ?: ioctl(fd, SIOCGIFFLAGS, &ifr);
+	ifr.ifr_flags |= IFF_UP;
+	ret = ret ?: ioctl(fd, SIOCSIFFLAGS, &ifr);
+	close(fd);
+	return ret;
+}
+
+/* Send and receive at the same time, whatever the socket takes and has */
+static int64_t echo(int fd, char *out, char *in)
+{
+	size_t sent = 0, got = 0;
+	ssize_t n;
+
+	pattern_fill(out, 0, NET_BYTES);
+	while (got < NET_BYTES) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+
+		if (sent < NET_BYTES)
+			p.events |= POLLOUT;
+		if (poll(&p, 1, 20000) <= 0)
+			return -1;
+		if (p.revents & POLLOUT) {
+			n = send(fd, out + sent, NET_BYTES - sent,
+				 MSG_DONTWAIT | MSG_NOSIGNAL);
+			if (n > 0)
+				sent += n;
+		}
+		if (p.revents & (POLLIN | POLLHUP | POLLERR)) {
+			n = recv(fd, in + got, NET_BYTES - got, MSG_DONTWAIT);
+			if (n <= 0 && errno != EAGAIN)
+				return -1;
+			if (n > 0)
+				got += n;
+		}
+	}
+	return pattern_mismatches(in, 0, NET_BYTES);
+}
+
+/* Cards are matched with their networks by the order that the host gave them */
+static void net(const char *name, unsigned int nr, char *mem)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(7) };
+	char addr[32];
+	int64_t bad = -1;
+	int fd, tries;
+
+	if (net_up(name, nr)) {
+		failed(name, "cannot be configured: %s", strerror(errno));
+		return;
+	}
+	snprintf(addr, sizeof(addr), "10.0.%u.100", nr);
+	inet_pton(AF_INET, addr, &to.sin_addr);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	/* The link may take some seconds to come up */
+	for (tries = 0; tries < 20; tries++) {
+		if (!connect(fd, (struct sockaddr *)&to, sizeof(to)))
+			break;
+		sleep(1);
+	}
+	if (tries < 20)
+		bad = echo(fd, mem, mem + NET_BYTES);
+	if (bad)
+		failed(name, bad < 0 ? "no echo: %s" : "data differs (%s)",
+		       strerror(errno));
+	printf("dev: name=%s driver=%s compared=%u mismatched=%lld\n", name,
+	       driver_of("class/net", name), bad < 0 ? 0 : NET_BYTES,
+	       (long long)bad);
+	close(fd);
+}
+
+/* usage: init "disks=vda,sda" "nets=eth0:1,eth1:2" - from the kernel command line */
+int main(void)
+{
+	char *disks = getenv("disks"), *nets = getenv("nets"), *name, *save;
+	void *mem;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	mount_or_die("proc", "/proc");
+	mount_or_die("sysfs", "/sys");
+	mount_or_die("devtmpfs", "/dev");
+	if (posix_memalign(&mem, 4096, 2 * NET_BYTES)) {
+		failed("memory", "none");
+		finish("FAIL");
+	}
+	for (name = disks ? strtok_r(disks, ",", &save) : NULL; name;
+	     name = strtok_r(NULL, ",", &save))
+		disk(name, mem);
+	for (name = nets ? strtok_r(nets, ",", &save) : NULL; name;
+	     name = strtok_r(NULL, ",", &save)) {
+		char *nr = strchr(name, ':');
+
+		if (!nr)
+			continue;
+		*nr++ = 0;
+		net(name, strtoul(nr, NULL, 10), mem);
+	}
+	finish(failures ? "FAIL" : "PASS");
+	return 0;
+}
