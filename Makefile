@@ -6,7 +6,7 @@ S := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))scripts/
 .NOTPARALLEL:
 export O CACHE JOBS KERNEL
 
-.PHONY: help run test tree export kunit guest-pool prove check breaks troubles clean
+.PHONY: help run test tree export kunit guest-pool defconfig prove check breaks troubles clean
 help:
 	@sed -n 's/^#: //p' $(firstword $(MAKEFILE_LIST))
 
@@ -34,6 +34,10 @@ kunit:
 #: make guest-pool  how much bounce memory pKVM guests of several sizes have
 guest-pool:
 	@$(S)guest-pool
+
+#: make defconfig  disk and network I/O of a defconfig kernel; ARCH=x86_64|arm64
+defconfig:
+	@$(S)defconfig $(ARCH)
 
 #: make prove    each fix at the front of the series: red without it, green with it
 prove:
