@@ -9,40 +9,25 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <net/if.h>
 #include <poll.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
-#include <sys/reboot.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "pattern.h"
+#include "guest.h"
 
 #define DISK_BYTES	(8u << 20)
 #define NET_BYTES	(1u << 20)
-#define MAX_REQUEST	(256u << 10)
-#define SECTOR		512u
 
 static int failures;
 
 static void finish(const char *result)
 {
 	printf("dev: result=%s\n", result);
-	fflush(stdout);
 	sync();
-	reboot(RB_POWER_OFF);
-	for (;;)
-		pause();
+	power_off();
 }
 
 __attribute__((format(printf, 2, 3)))
@@ -60,8 +45,7 @@ static void failed(const char *name, const char *fmt, ...)
 
 static void mount_or_die(const char *type, const char *dir)
 {
-	mkdir(dir, 0755);
-	if (mount(type, dir, type, 0, NULL) && errno != EBUSY) {
+	if (mount_on(type, dir)) {
 		failed(dir, "cannot mount: %s", strerror(errno));
 		finish("FAIL");
 	}
@@ -97,31 +81,11 @@ static const char *driver_of(const char *class, const char *name)
 	return "unknown";
 }
 
-/* Sizes of 1 to 512 sectors in no regular order, at every sector of a page */
 static int64_t disk_pass(int fd, char *mem, int write)
 {
-	uint64_t off = 0, bad = 0, n = 0;
+	struct transfer t;
 
-	while (off < DISK_BYTES) {
-		size_t len = (pattern(n) % (MAX_REQUEST / SECTOR) + 1) * SECTOR;
-		char *buf = mem + (n % 8) * SECTOR;
-
-		if (n++ % 4 == 1)
-			len = SECTOR;
-		if (len > DISK_BYTES - off)
-			len = DISK_BYTES - off;
-		if (write)
-			pattern_fill(buf, off, len);
-		else
-			memset(buf, 0xa5, len);
-		if ((write ? pwrite(fd, buf, len, off) :
-			     pread(fd, buf, len, off)) != (ssize_t)len)
-			return -1;
-		if (!write)
-			bad += pattern_mismatches(buf, off, len);
-		off += len;
-	}
-	return bad;
+	return transfer(fd, mem, DISK_BYTES, write, &t) ? -1 : (int64_t)t.bad;
 }
 
 static void disk(const char *name, char *mem)

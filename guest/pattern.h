@@ -7,8 +7,12 @@
 #ifndef PATTERN_H
 #define PATTERN_H
 
+#ifdef __KERNEL__
+#include <linux/types.h>
+#else
 #include <stddef.h>
 #include <stdint.h>
+#endif
 
 static inline uint64_t pattern(uint64_t offset)
 {

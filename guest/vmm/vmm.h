@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the parts of the vmm share: the machine, its devices, and how a device
+ * reaches the guest's memory.
+ */
+#ifndef VMM_H
+#define VMM_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MIB		(1ULL << 20)
+#define GRANULE		4096ULL		/* in which a hypervisor keeps states */
+
+struct vmm;
+
+/* A device: some registers, and accesses to memory that are counted */
+struct device {
+	const char	*name;
+	uint64_t	base, size;
+	unsigned int	irq;		/* 0 without one */
+	bool		trusted;	/* T=1: reaches private memory only */
+	bool		coherent;
+	const char	*compatible;
+	uint64_t	(*read)(struct device *dev, uint64_t offset, unsigned int len);
+	void		(*write)(struct device *dev, uint64_t offset, uint64_t value);
+	/* Memory of its own at an offset, that other devices may reach; or NULL */
+	void		*(*memory)(struct device *dev, uint64_t offset, size_t len);
+	void		*priv;
+	struct vmm	*vmm;
+	uint64_t	accesses, bytes, faults;
+};
+
+/* What the guest runs in */
+enum kind { PLAIN, PROTECTED, REALM };
+
+#define MAX_DEVICES	16
+
+struct vmm {
+	enum kind	kind;
+	char		*ram;		/* as the devices see it */
+	uint64_t	ram_base, ram_size;
+	uint64_t	top;		/* shared bit of an address, or 0 */
+	bool		access_platform;
+	struct device	*devices[MAX_DEVICES];
+	unsigned int	nr_devices;
+	pthread_mutex_t	lock;		/* devices and page states */
+
+	/* Faults that the guest asked for, and those that did not come */
+	uint64_t	wanted_faults, missed_faults;
+	uint64_t	cpu_faults;	/* by the guest's CPUs, through the wrong alias */
+	uint64_t	shared_least, shared_most, shared_found;
+	bool		shared_asked;
+};
+
+/* How a state of the guest's memory is found out; by the architecture */
+
+/*
+ * Copies between @buf and the guest's memory at @gpa, without the shared bit. The
+ * whole of it is in RAM. False if the memory does not let a device do that.
+ */
+bool guest_copy(struct vmm *vmm, struct device *dev, uint64_t gpa, void *buf,
+		size_t len, bool write, const char **why);
+/* Bytes of RAM that the host can reach now and the guest has used */
+uint64_t guest_shared(struct vmm *vmm);
+void guest_irq(struct vmm *vmm, unsigned int irq, bool level);
+
+/* devices.c */
+void device_add(struct vmm *vmm, struct device *dev);
+bool device_mmio(struct vmm *vmm, uint64_t addr, void *data, unsigned int len, bool write);
+/* Returns false for a fault, which is counted */
+bool device_dma(struct device *dev, uint64_t addr, void *buf, size_t len, bool write);
+/* The same for a fault that the guest wants */
+bool device_dma_fault(struct device *dev, uint64_t addr, void *buf, size_t len, bool write);
+/* Says what came of it; the exit status of the vmm */
+int verdict(struct vmm *vmm);
+
+/* doorbell.c, virtio.c */
+struct device *doorbell_new(const char *name, uint64_t base, bool trusted, bool coherent);
+struct device *virtio_blk_new(const char *name, uint64_t base, unsigned int irq,
+			      bool trusted, uint64_t bytes);
+struct device *virtio_net_new(const char *name, uint64_t base, unsigned int irq);
+/* Bytes of the disk that are not the pattern, of those that were written */
+uint64_t virtio_blk_mismatches(struct device *dev, uint64_t *written);
+
+__attribute__((format(printf, 1, 2), noreturn)) void die(const char *fmt, ...);
+__attribute__((format(printf, 1, 2))) void say(const char *fmt, ...);
+void *xcalloc(size_t n, size_t size);
+
+static inline uint64_t align_up(uint64_t n, uint64_t to)
+{
+	return (n + to - 1) & ~(to - 1);
+}
+
+#endif /* VMM_H */
