@@ -6,11 +6,11 @@ S := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))scripts/
 .NOTPARALLEL:
 export O CACHE JOBS KERNEL
 
-.PHONY: help run test tree export kunit guest-pool defconfig prove check breaks troubles clean
+.PHONY: help run test tree export kunit guest guest-mutants guest-reject defconfig prove check breaks troubles clean
 help:
 	@sed -n 's/^#: //p' $(firstword $(MAKEFILE_LIST))
 
-#: make run      boot the patched kernel, do disk I/O through a restricted DMA pool
+#: make run      confidential guests of the patched kernel do I/O, and what was seen
 run:
 	@$(S)run
 
@@ -31,9 +31,17 @@ export:
 kunit:
 	@$(S)kunit $(ARCH)
 
-#: make guest-pool  how much bounce memory pKVM guests of several sizes have
-guest-pool:
-	@$(S)guest-pool
+#: make guest    every confidential guest of guest/table; GUESTS="pkvm realm-*" for some
+guest:
+	@$(S)guest $(GUESTS)
+
+#: make guest-mutants  wrong kernels (guest/mutants/), each of which guests must notice
+guest-mutants:
+	@$(S)guest-mutants
+
+#: make guest-reject  the hypervisor refuses each change of a page's state in turn
+guest-reject:
+	@$(S)guest-reject
 
 #: make defconfig  disk and network I/O of a defconfig kernel; ARCH=x86_64|arm64
 defconfig:
