@@ -43,10 +43,13 @@ boot_guests() {
 		-append "console=ttyAMA0 kunit.enable=0 panic=-1 quiet $mode" \
 		</dev/null >"$5" 2>&1 || rc=$?
 	case "$rc" in
-	0) ;;
-	124|137) say "the host did not finish within $seconds s, see $5" ;;
-	*) say "qemu stopped with $rc, see $5" ;;
+	0) return ;;
+	124|137) rc="the host did not finish within $seconds s, see $5" ;;
+	*) rc="qemu stopped with $rc, see $5" ;;
 	esac
+	# What its guests did until then is worth a look
+	grep -q '^host: end' "$5" || die "$rc"
+	say "$rc"
 }
 
 # usage: guest_report NAME LOG - what a guest and its vmm printed
