@@ -29,7 +29,7 @@
 #define DB_SEED		0x20
 #define DB_CMD		0x28	/* write only */
 #define DB_STATUS	0x30	/* read only */
-#define DB_TOP		0x38	/* reads as the shared bit of an address, or 0 */
+#define DB_ALIAS	0x38	/* reads as the bit by which memory has two addresses, or 0 */
 
 #define DB_ID_VALUE	0x6c6c6562726f6f64ULL	/* "doorbell" */
 #define DB_MAX_LEN	(1 << 20)
@@ -37,6 +37,7 @@
 #define DB_KIND_PROTECTED	(1 << 0)	/* the guest's memory is private */
 #define DB_KIND_REALM		(1 << 1)	/* in a realm */
 #define DB_KIND_TRUSTED		(1 << 2)	/* this device reaches private memory only */
+#define DB_KIND_C_BIT		(1 << 3)	/* the bit of DB_ALIAS is that of private memory */
 
 enum {
 	DB_CMD_LOAD	= 1,	/* read the memory and compare it with the pattern */

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
@@ -24,6 +25,11 @@
 static inline void power_off(void)
 {
 	fflush(stdout);
+#ifdef __x86_64__
+	/* A PC without ACPI can be started anew, but not be switched off */
+	if (!strcmp(getenv("poweroff") ?: "", "restart"))
+		reboot(RB_AUTOBOOT);
+#endif
 	reboot(RB_POWER_OFF);
 	for (;;)
 		pause();

@@ -139,6 +139,9 @@ static void identify(void)
 	field(log, "RME: Using RSI version", " \n", "none", rsi, sizeof(rsi));
 	field(log, "Memory Encryption Features active:", "\n", "none", enc,
 	      sizeof(enc));
+	for (char *c = enc; *c; c++)
+		if (*c == ' ')
+			*c = '_';
 	printf("guest: is services=%s rsi=%s mem_encrypt=\"%s\" page=%ld cpus=%ld ram_kib=%lu\n",
 	       last ? last + 1 : services, rsi, enc, sysconf(_SC_PAGESIZE),
 	       sysconf(_SC_NPROCESSORS_ONLN),

@@ -7,16 +7,18 @@ pack() { (cd "$1" && find . | cpio --quiet -o -H newc); }
 # usage: guest_programs KERNEL - builds what runs in host and guests
 guest_programs() {
 	# shellcheck disable=SC2153 # from lib.sh
-	local build=$BUILD/$1 dir=$O/guest/$1 cc mk
-	"$TOP/scripts/deps" arm64 guest
-	compilers arm64
-	cc=("$(cross arm64)gcc" -std=gnu11 -O2 -Wall -Wextra -Werror -static
-		-isystem "$build/usr/include")
-	mk=(make -s -C "$LINUX" O="$build" ARCH=arm64
-		CROSS_COMPILE="$(cross arm64)" "$MAKE_CC" "$MAKE_HOSTCC")
+	local build=$BUILD/$1 dir=$O/guest/$1 arch=${1%%-*} cc mk cross
+	"$TOP/scripts/deps" "$arch" guest
+	compilers "$arch"
+	cross=$(cross "$arch")
+	cc=("${cross}gcc" -std=gnu11 -O2 -Wall -Wextra -Werror -static
+		-isystem "$build/usr/include" -I "$TOP/guest/vmm")
+	mk=(make -s -C "$LINUX" O="$build" ARCH="$arch" CROSS_COMPILE="$cross"
+		"$MAKE_CC" "$MAKE_HOSTCC")
 	mkdir -p "$dir/host" "$dir/guest" "$dir/module" &&
 	{ [ -e "$build/usr/include/linux/kvm.h" ] || "${mk[@]}" headers; } &&
-	"${cc[@]}" -pthread -o "$dir/host/vmm" "$TOP"/guest/vmm/*.c &&
+	"${cc[@]}" -pthread -o "$dir/host/vmm" "$TOP"/guest/vmm/*.c \
+		"$TOP/guest/vmm/$arch"/*.c &&
 	"${cc[@]}" -o "$dir/host/init" "$TOP/guest/host.c" &&
 	"${cc[@]}" -o "$dir/guest/init" "$TOP/guest/init.c" &&
 	cp -u "$TOP"/guest/module/* "$TOP/guest/doorbell.h" "$TOP/guest/pattern.h" \
@@ -24,23 +26,41 @@ guest_programs() {
 	"${mk[@]}" M="$dir/module" modules &&
 	cp "$dir/module/doorbell.ko" "$dir/guest" &&
 	pack "$dir/guest" >"$dir/host/initrd" &&
-	gzip -dcf "${BOOT_IMAGE:-$build/arch/arm64/boot/Image.gz}" >"$dir/host/Image"
+	if [ "$arch" = arm64 ]; then
+		gzip -dcf "${BOOT_IMAGE:-$build/arch/arm64/boot/Image.gz}"
+	else
+		"${cross}objcopy" --strip-all "${BOOT_IMAGE:-$build/vmlinux}" /dev/stdout
+	fi >"$dir/host/Image"
 }
 
-# usage: boot_guests KERNEL HOST SECONDS RAM_MIB LOG <GUESTS - boot the host, pkvm or
-# vhe, with guests as guest/host.c wants them and as much memory as the largest needs.
-# BOOT_TIMEOUT=<seconds> goes before SECONDS.
+# usage: console KERNEL[/HOST]
+console() { case "$1" in arm64*) echo ttyAMA0 ;; *) echo ttyS0 ;; esac; }
+
+# usage: boot_guests KERNEL HOST SECONDS RAM_MIB LOG <GUESTS - boot the host, pkvm, vhe
+# or svm, with guests as guest/host.c wants them and as much memory as the largest needs.
+# A host pkvm-4k is the arm64 kernel whatever KERNEL is. BOOT_TIMEOUT=<seconds> goes before
+# SECONDS.
 boot_guests() {
-	local dir=$O/guest/$1 cpu=neoverse-n1 mode='' rc=0 seconds=${BOOT_TIMEOUT:-$3}
-	[ "$1" = arm64 ] || cpu=max,pauth-impdef=on
-	[ "$2" != pkvm ] || mode=kvm-arm.mode=protected
+	local dir=$O/guest/$1 mode='' rc=0 seconds=${BOOT_TIMEOUT:-$3} cpu=neoverse-n1 qemu
+	[[ $1 != arm64-* || $2 == *-4k ]] || cpu=max,pauth-impdef=on
+	qemu=(qemu-system-aarch64 -cpu "$cpu"
+		-machine "virt,virtualization=on,gic-version=3" -kernel "$dir/host/Image")
+	case "$1/$2" in
+	*-4k) qemu+=(-kernel "$BUILD/arm64/arch/arm64/boot/Image.gz") ;;
+	x86_64/*) qemu=(qemu-system-x86_64 -cpu EPYC
+		-kernel "$BUILD/$1/arch/x86/boot/bzImage") ;;
+	esac
+	case "$2" in
+	pkvm*) mode="kvm-arm.mode=protected" ;;
+	# or timers of the guest die
+	svm) mode="kvm.tsc_tolerance_ppm=200000 mitigations=off" ;;
+	esac
 	cat >"$dir/host/guests"
 	pack "$dir/host" >"$dir/initrd"
 	timeout --foreground --kill-after=5 "$seconds" \
-		qemu-system-aarch64 -accel tcg -cpu $cpu -smp 2 -m $(($4 + 1024)) \
-		-machine virt,virtualization=on,gic-version=3 -nodefaults -no-reboot \
-		-nographic -kernel "$dir/host/Image" -initrd "$dir/initrd" -serial stdio \
-		-append "console=ttyAMA0 kunit.enable=0 panic=-1 quiet $mode" \
+		"${qemu[@]}" -accel tcg -smp 2 -m $(($4 + 1024)) -nodefaults -no-reboot \
+		-nographic -initrd "$dir/initrd" -serial stdio \
+		-append "console=$(console "$1") kunit.enable=0 panic=-1 quiet $mode" \
 		</dev/null >"$5" 2>&1 || rc=$?
 	case "$rc" in
 	0) return ;;

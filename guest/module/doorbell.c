@@ -68,7 +68,7 @@ struct doorbell {
 	phys_addr_t phys;
 	unsigned int id;
 	u64 kind;
-	u64 top;			/* the shared bit of an address, or 0 */
+	u64 alias;			/* by which memory has two addresses, or 0 */
 	struct completion go;
 	struct counts counts[MAX_CASES];
 	unsigned int wanted, faulted;	/* by the negative cases */
@@ -823,8 +823,9 @@ static int private_page(struct walk *w)
 			     DMA_BIDIRECTIONAL);
 	fill(mem, seed, PAGE_SIZE);
 	addr = virt_to_phys(mem);
-	if (protected)
-		addr |= w->db->top;
+	/* That of shared memory, or of private memory if it does not matter */
+	if (protected != !!(w->db->kind & DB_KIND_C_BIT))
+		addr |= w->db->alias;
 	/* What it would store is not there; what it would load is */
 	ret = ret ?: must_fault(w, DB_CMD_STORE_FAULT, addr,
 				protected ? new_seed(w) : seed) ?:
@@ -840,13 +841,13 @@ static int wrong_alias(struct walk *w)
 	void *cpu;
 	int ret;
 
-	if (!w->db->top || !(w->db->kind & DB_KIND_PROTECTED))
+	if (!w->db->alias || !(w->db->kind & DB_KIND_PROTECTED))
 		return SKIPPED;
 	cpu = dma_alloc_coherent(w->dev, PAGE_SIZE, &addr, GFP_KERNEL);
 	if (!cpu)
 		return trouble(w, "cannot be allocated", PAGE_SIZE, -ENOMEM);
 	ret = coherent(w, cpu, addr, PAGE_SIZE) ?:
-	      must_fault(w, DB_CMD_LOAD_FAULT, addr ^ w->db->top, w->seed) ?:
+	      must_fault(w, DB_CMD_LOAD_FAULT, addr ^ w->db->alias, w->seed) ?:
 	      expect(w, cpu, w->seed, 0, PAGE_SIZE);
 	dma_free_coherent(w->dev, PAGE_SIZE, cpu, addr);
 	return ret;
@@ -1134,7 +1135,7 @@ static int doorbell_probe(struct platform_device *pdev)
 	db->phys = res->start;
 	db->id = atomic_fetch_inc(&probes);
 	db->kind = readq(db->regs + DB_KIND);
-	db->top = readq(db->regs + DB_TOP);
+	db->alias = readq(db->regs + DB_ALIAS);
 	init_completion(&db->go);
 	mutex_init(&db->lock);
 	platform_set_drvdata(pdev, db);
@@ -1252,6 +1253,35 @@ static void doorbell_exit(void)
 	platform_unregister_drivers(drivers, ARRAY_SIZE(drivers));
 }
 
+/* A machine without device tree has no bus to say that a doorbell is trusted */
+static struct platform_device *doorbell_at(ulong base, int nr)
+{
+	struct resource res = DEFINE_RES_MEM(base, DB_SIZE);
+	struct platform_device *pdev;
+	void __iomem *regs;
+	int ret = -ENOMEM;
+
+	regs = ioremap(base, DB_SIZE);
+	pdev = platform_device_alloc("doorbell", nr);
+	if (!regs || !pdev)
+		goto err_put;
+	if (readq(regs + DB_KIND) & DB_KIND_TRUSTED) {
+		dev_set_dma_encrypted(&pdev->dev);
+		dev_set_dma_no_unencrypted(&pdev->dev);
+	}
+	ret = platform_device_add_resources(pdev, &res, 1) ?:
+	      platform_device_add(pdev);
+	if (!ret) {
+		iounmap(regs);
+		return pdev;
+	}
+err_put:
+	if (regs)
+		iounmap(regs);
+	platform_device_put(pdev);
+	return ERR_PTR(ret);
+}
+
 static int __init doorbell_init(void)
 {
 	int ret, i;
@@ -1260,10 +1290,8 @@ static int __init doorbell_init(void)
 	if (ret)
 		return ret;
 	for (i = 0; i < nr_bases; i++) {
-		struct resource res = DEFINE_RES_MEM(base[i], DB_SIZE);
-		struct platform_device *pdev;
+		struct platform_device *pdev = doorbell_at(base[i], i);
 
-		pdev = platform_device_register_simple("doorbell", i, &res, 1);
 		if (IS_ERR(pdev)) {
 			doorbell_exit();
 			return PTR_ERR(pdev);

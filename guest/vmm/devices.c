@@ -3,48 +3,12 @@
  * The devices of a guest: which registers are whose, and their way to memory. All
  * that a device is refused is counted here, and said.
  */
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "vmm.h"
 
 /* Only so many faults are worth a line each */
 #define FAULTS_SAID	8
-
-void say(const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("vmm: ");
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-}
-
-void die(const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("vmm: error=\"");
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\"\nvmm: result=FAIL\n");
-	fflush(stdout);
-	_Exit(1);
-}
-
-void *xcalloc(size_t n, size_t size)
-{
-	void *p = calloc(n, size);
-
-	if (!p)
-		die("no memory");
-	return p;
-}
 
 void device_add(struct vmm *vmm, struct device *dev)
 {
@@ -91,26 +55,27 @@ bool device_mmio(struct vmm *vmm, uint64_t addr, void *data, unsigned int len, b
 	return true;
 }
 
-/* An untrusted device of a realm uses the upper half of the addresses, no other does */
+/* Where memory has two aliases, a trusted device uses the private ones, no other does */
 static bool dma(struct device *dev, uint64_t addr, void *buf, size_t len, bool write,
 		const char **why)
 {
 	struct vmm *vmm = dev->vmm;
+	bool private = dev->trusted;
 	struct device *peer;
 	char *memory;
 
-	if (vmm->top && !dev->trusted && !(addr & vmm->top)) {
-		*why = "has no shared bit";
-		return false;
+	if (vmm->alias_bit) {
+		private = !!(addr & vmm->alias_bit) == vmm->bit_is_private;
+		if (private != dev->trusted && !vmm->any_alias) {
+			*why = private ? "is that of private memory" :
+					 "is that of shared memory";
+			return false;
+		}
+		addr &= ~vmm->alias_bit;
 	}
-	if (vmm->top && dev->trusted && (addr & vmm->top)) {
-		*why = "has the shared bit, which is not for a trusted device";
-		return false;
-	}
-	addr &= ~vmm->top;
 	if (addr >= vmm->ram_base && len <= vmm->ram_size &&
 	    addr - vmm->ram_base <= vmm->ram_size - len)
-		return guest_copy(vmm, dev, addr, buf, len, write, why);
+		return guest_copy(vmm, addr, private, buf, len, write, why);
 
 	peer = device_at(vmm, addr, len);
 	memory = peer && peer->memory ? peer->memory(peer, addr - peer->base, len) : NULL;
@@ -185,8 +150,8 @@ int verdict(struct vmm *vmm)
 		    (unsigned long long)vmm->shared_least,
 		    (unsigned long long)vmm->shared_most,
 		    (unsigned long long)vmm->shared_found);
-		bad |= vmm->kind != PLAIN && (vmm->shared_found < vmm->shared_least ||
-					      vmm->shared_found > vmm->shared_most);
+		bad |= has_private(vmm) && (vmm->shared_found < vmm->shared_least ||
+					    vmm->shared_found > vmm->shared_most);
 	}
 	say("result=%s", bad ? "FAIL" : "PASS");
 	return bad;

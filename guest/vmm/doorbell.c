@@ -52,17 +52,19 @@ static uint64_t doorbell_read(struct device *dev, uint64_t offset, unsigned int 
 	(void)len;
 	if (bank >= DB_BANKS)
 		return 0;
-	if (dev->vmm->kind != PLAIN)
+	if (has_private(dev->vmm))
 		kind |= DB_KIND_PROTECTED;
 	if (dev->vmm->kind == REALM)
 		kind |= DB_KIND_REALM;
 	if (dev->trusted)
 		kind |= DB_KIND_TRUSTED;
+	if (dev->vmm->alias_bit && dev->vmm->bit_is_private)
+		kind |= DB_KIND_C_BIT;
 	switch (offset % DB_BANK_SIZE) {
 	case DB_ID:	return DB_ID_VALUE;
 	case DB_KIND:	return kind;
 	case DB_STATUS:	return db->bank[bank].status;
-	case DB_TOP:	return dev->vmm->top;
+	case DB_ALIAS:	return dev->vmm->alias_bit;
 	default:	return 0;
 	}
 }

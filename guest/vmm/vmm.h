@@ -33,8 +33,8 @@ struct device {
 	uint64_t	accesses, bytes, faults;
 };
 
-/* What the guest runs in */
-enum kind { PLAIN, PROTECTED, REALM };
+/* What the guest runs in; an SME host is alone on its machine */
+enum kind { PLAIN, PROTECTED, REALM, SEV, SME };
 
 #define MAX_DEVICES	16
 
@@ -42,7 +42,9 @@ struct vmm {
 	enum kind	kind;
 	char		*ram;		/* as the devices see it */
 	uint64_t	ram_base, ram_size;
-	uint64_t	top;		/* shared bit of an address, or 0 */
+	uint64_t	alias_bit;	/* of an address, by which memory has two, or 0 */
+	bool		bit_is_private;	/* it is set in that of private memory */
+	bool		any_alias;	/* all devices may use both */
 	bool		access_platform;
 	struct device	*devices[MAX_DEVICES];
 	unsigned int	nr_devices;
@@ -55,14 +57,20 @@ struct vmm {
 	bool		shared_asked;
 };
 
+/* Is the memory of the guest kept from its host? */
+static inline bool has_private(const struct vmm *vmm)
+{
+	return vmm->kind != PLAIN && vmm->kind != SME;
+}
+
 /* How a state of the guest's memory is found out; by the architecture */
 
 /*
- * Copies between @buf and the guest's memory at @gpa, without the shared bit. The
- * whole of it is in RAM. False if the memory does not let a device do that.
+ * Copies between @buf and the guest's memory at @gpa, without the bit, as private or
+ * shared memory. The whole of it is in RAM. False if it is in the other state.
  */
-bool guest_copy(struct vmm *vmm, struct device *dev, uint64_t gpa, void *buf,
-		size_t len, bool write, const char **why);
+bool guest_copy(struct vmm *vmm, uint64_t gpa, bool private, void *buf, size_t len,
+		bool write, const char **why);
 /* Bytes of RAM that the host can reach now and the guest has used */
 uint64_t guest_shared(struct vmm *vmm);
 void guest_irq(struct vmm *vmm, unsigned int irq, bool level);
@@ -84,6 +92,15 @@ struct device *virtio_blk_new(const char *name, uint64_t base, unsigned int irq,
 struct device *virtio_net_new(const char *name, uint64_t base, unsigned int irq);
 /* Bytes of the disk that are not the pattern, of those that were written */
 uint64_t virtio_blk_mismatches(struct device *dev, uint64_t *written);
+
+/* common.c */
+int xioctl(int fd, const char *name, unsigned long request, uintptr_t arg);
+#define XIOCTL(fd, request, arg) \
+	xioctl(fd, #request, request, (uintptr_t)(arg))
+/* A file in memory, for munmap() */
+char *map_file(const char *path, uint64_t *size);
+/* What the guest prints comes by whole lines, or ours would be in the middle of one */
+void console_byte(char c);
 
 __attribute__((format(printf, 1, 2), noreturn)) void die(const char *fmt, ...);
 __attribute__((format(printf, 1, 2))) void say(const char *fmt, ...);

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a vmm of any architecture needs: files, ioctls, and to say something.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmm.h"
+
+void say(const char *fmt, ...)
+{
+	va_list ap;
+
+	printf("vmm: ");
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n");
+}
+
+void die(const char *fmt, ...)
+{
+	va_list ap;
+
+	printf("vmm: error=\"");
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\"\nvmm: result=FAIL\n");
+	fflush(stdout);
+	_Exit(1);
+}
+
+void *xcalloc(size_t n, size_t size)
+{
+	void *p = calloc(n, size);
+
+	if (!p)
+		die("no memory");
+	return p;
+}
+
+int xioctl(int fd, const char *name, unsigned long request, uintptr_t arg)
+{
+	int ret = ioctl(fd, request, arg);
+
+	if (ret < 0)
+		die("%s: %s", name, strerror(errno));
+	return ret;
+}
+
+char *map_file(const char *path, uint64_t *size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	char *file;
+
+	if (fd < 0 || fstat(fd, &st))
+		die("%s: %s", path, strerror(errno));
+	file = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (file == MAP_FAILED)
+		die("%s: %s", path, strerror(errno));
+	close(fd);
+	*size = st.st_size;
+	return file;
+}
+
+void console_byte(char c)
+{
+	static char line[256];
+	static size_t len;
+
+	line[len++] = c;
+	if (c == '\n' || len == sizeof(line)) {
+		fwrite(line, 1, len, stdout);
+		len = 0;
+	}
+}
