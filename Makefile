@@ -31,9 +31,10 @@ export:
 kunit:
 	@$(S)kunit $(ARCH)
 
-#: make guest    every confidential guest of guest/table; GUESTS="pkvm realm-*" for some
+#: make guest    every confidential guest of guest/table; GUESTS="pkvm realm-*" for some,
+#:               ARCH=arm64|x86_64 for those of one architecture
 guest:
-	@$(S)guest $(GUESTS)
+	@$(S)guest $(if $(filter command line,$(origin ARCH)),--arch $(ARCH)) $(GUESTS)
 
 #: make guest-mutants  wrong kernels (guest/mutants/), each of which guests must notice
 guest-mutants:

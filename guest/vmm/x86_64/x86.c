@@ -28,7 +28,6 @@
 #include "x86.h"
 
 /* Where things are in the guest's memory. What is below 1 MiB is not for devices. */
-#define GDT		0x500ULL
 #define PAGE_TABLES	0x1000ULL	/* 6 pages */
 #define BOOT_PARAMS	0x10000ULL
 #define CMDLINE		0x20000ULL
@@ -52,6 +51,7 @@
 #define COM1_IRQ	4
 #define KEYBOARD	0x64
 #define KEYBOARD_RESET	0xfe
+#define CMOS		0x71
 
 static struct x86 x86 = {
 	.vmm = { .access_platform = true, .lock = PTHREAD_MUTEX_INITIALIZER },
@@ -189,7 +189,7 @@ static void make_mp_table(void)
 	MP_ENTRY(1, 0, 'I', 'S', 'A', ' ', ' ', ' ');
 	MP_ENTRY(2, x86.cpus, 0x11, 1, MP_32(IOAPIC_BASE));
 	for (unsigned int i = 0; i < 16; i++)
-		MP_ENTRY(3, 0, 0, 0, 0, i, x86.cpus, i ? i : 2);
+		MP_ENTRY(3, 0, 0, 0, 0, i, x86.cpus, i);
 	MP_ENTRY(4, 3, 0, 0, 0, 0, 0xff, 0);
 	MP_ENTRY(4, 1, 0, 0, 0, 0, 0xff, 1);
 #undef MP_32
@@ -365,9 +365,9 @@ static void serial(struct kvm_run *run, uint8_t *data)
 	if (run->io.direction == KVM_EXIT_IO_OUT) {
 		if (nr == 0 && !dlab)
 			console_byte(*data);
-		else if (nr == 1 && dlab)
-			return;
-		else
+		else if (nr == 1 && !dlab)
+			reg[1] = *data & 0x0f;
+		else if (nr > 1)
 			reg[nr] = *data;
 		/* An interrupt when the transmitter gets ready, or the guest wants to know */
 		if (nr <= 1 && !dlab && reg[1] & 2) {
@@ -380,7 +380,7 @@ static void serial(struct kvm_run *run, uint8_t *data)
 	switch (nr) {
 	case 0:	*data = 0; break;
 	case 2:
-		*data = pending ? 0x02 : 0x01;
+		*data = (pending && reg[1] & 2 ? 0x02 : 0x01) | (reg[2] & 1 ? 0xc0 : 0);
 		pending = 0;
 		irq_line(COM1_IRQ, false);
 		break;
@@ -406,8 +406,9 @@ static void port(struct kvm_run *run)
 			serial(run, data);
 			pthread_mutex_unlock(&vmm->lock);
 		} else if (run->io.direction == KVM_EXIT_IO_IN) {
-			/* The keyboard controller has nothing to say and is not busy */
-			memset(data, run->io.port == KEYBOARD ? 0 : 0xff, run->io.size);
+			/* These have nothing to say and are not busy */
+			memset(data, run->io.port == KEYBOARD || run->io.port == CMOS ? 0 : 0xff,
+			       run->io.size);
 		}
 	}
 }
