@@ -90,7 +90,7 @@ int main(void)
 
 		if (sscanf(line, "%63s %u %n", name, &seconds, &args) != 2)
 			continue;
-		printf("host: begin %s\n", name);
+		printf("\nhost: begin %s\n", name);
 		status = run_guest(line + args, seconds);
 		printf("\nhost: end %s status=%d seconds=%ld\n", name, status,
 		       (long)(time(NULL) - start));

@@ -116,6 +116,9 @@ static void load_all(void)
 	bp->hdr.header = 0x53726448;
 	bp->hdr.type_of_loader = 0xff;
 	bp->hdr.loadflags = LOADED_HIGH;
+	/* What the part of a bzImage that unpacks it makes of mem_encrypt=on */
+	if (vmm->kind == SME)
+		bp->hdr.xloadflags = XLF_MEM_ENCRYPTION;
 	bp->hdr.cmd_line_ptr = CMDLINE;
 	bp->hdr.cmdline_size = CMDLINE_MAX;
 	if (opt.initrd) {
