@@ -31,6 +31,8 @@
 #define DB_STATUS	0x30	/* read only */
 #define DB_ALIAS	0x38	/* reads as the bit by which memory has two addresses, or 0 */
 
+#define DB_BITS		0x40	/* reads as how many bits of an address the device has */
+
 #define DB_ID_VALUE	0x6c6c6562726f6f64ULL	/* "doorbell" */
 #define DB_MAX_LEN	(1 << 20)
 

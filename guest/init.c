@@ -652,12 +652,12 @@ static void tests(void)
 	if (!skip("disk")) {
 		each("/sys/block", disk);
 		if (!nr_disks)
-			printf("guest: disk=none\n");
+			failed("no disk");
 	}
 	if (!skip("net")) {
 		each("/sys/class/net", net);
 		if (!nr_nets)
-			printf("guest: net=none\n");
+			failed("no network card");
 	}
 	read_pools(1);
 	printf("guest: atomic bytes=%lu\n", atomic_bytes());

@@ -69,6 +69,7 @@ struct doorbell {
 	unsigned int id;
 	u64 kind;
 	u64 alias;			/* by which memory has two addresses, or 0 */
+	unsigned int bits;		/* of an address */
 	struct completion go;
 	struct counts counts[MAX_CASES];
 	unsigned int wanted, faulted;	/* by the negative cases */
@@ -826,6 +827,10 @@ static int private_page(struct walk *w)
 	/* That of shared memory, or of private memory if it does not matter */
 	if (protected != !!(w->db->kind & DB_KIND_C_BIT))
 		addr |= w->db->alias;
+	if (addr & ~DMA_BIT_MASK(w->db->bits)) {
+		free_page((unsigned long)mem);
+		return SKIPPED;
+	}
 	/* What it would store is not there; what it would load is */
 	ret = ret ?: must_fault(w, DB_CMD_STORE_FAULT, addr,
 				protected ? new_seed(w) : seed) ?:
@@ -841,7 +846,8 @@ static int wrong_alias(struct walk *w)
 	void *cpu;
 	int ret;
 
-	if (!w->db->alias || !(w->db->kind & DB_KIND_PROTECTED))
+	if (!w->db->alias || !(w->db->kind & DB_KIND_PROTECTED) ||
+	    w->db->alias & ~DMA_BIT_MASK(w->db->bits))
 		return SKIPPED;
 	cpu = dma_alloc_coherent(w->dev, PAGE_SIZE, &addr, GFP_KERNEL);
 	if (!cpu)
@@ -871,11 +877,56 @@ static int freed(struct walk *w)
 	return ret ?: must_fault(w, DB_CMD_LOAD_FAULT, addr, w->seed);
 }
 
+/*
+ * What wil6210 and mptbase do: a part of the device has a shorter address than the
+ * rest, and memory is freed under another mask than it was allocated under
+ */
+static int mask_changes(struct walk *w)
+{
+	u64 mask[] = { DMA_BIT_MASK(32), DMA_BIT_MASK(w->db->bits) };
+	void *mem = alloc_pages_exact(SZ_64K, GFP_KERNEL), *cpu;
+	dma_addr_t addr, mapped;
+	u64 seed = new_seed(w);
+	int ret = 0, i;
+
+	if (!mem)
+		return -ENOMEM;
+	for (i = 0; !ret && i < 2 && mask[0] != mask[1]; i++) {
+		if (dma_set_mask_and_coherent(w->dev, mask[i])) {
+			ret = SKIPPED;	/* no memory so low */
+			break;
+		}
+		cpu = dma_alloc_coherent(w->dev, SZ_64K, &addr, GFP_KERNEL);
+		mapped = dma_map_single(w->dev, mem, SZ_64K, DMA_BIDIRECTIONAL);
+		if (!cpu || dma_mapping_error(w->dev, mapped))
+			ret = trouble(w, "neither mapped nor allocated", SZ_64K,
+				      -ENOMEM);
+		dma_set_mask_and_coherent(w->dev, mask[!i]);
+		if (cpu) {
+			ret = ret ?: coherent(w, cpu, addr, SZ_64K);
+			dma_free_coherent(w->dev, SZ_64K, cpu, addr);
+		}
+		if (!dma_mapping_error(w->dev, mapped)) {
+			ret = ret ?: take_turns(w, mem, mapped, SZ_64K,
+						DMA_BIDIRECTIONAL, &seed);
+			dma_unmap_single(w->dev, mapped, SZ_64K,
+					 DMA_BIDIRECTIONAL);
+			ret = ret ?: expect(w, mem, seed, 0, SZ_64K);
+		}
+		/* This is likely to get what was freed: it has to be like other memory */
+		ret = ret ?: stream_pages(w, SZ_64K, 0, SZ_64K,
+					  DMA_BIDIRECTIONAL);
+	}
+	dma_set_mask_and_coherent(w->dev, mask[1]);
+	free_pages_exact(mem, SZ_64K);
+	return ret;
+}
+
 struct doorbell_case {
 	const char *name;
 	int (*fn)(struct walk *w);	/* 0, SKIPPED or what is wrong */
 	unsigned long arg;
-	bool negative;
+	bool alone;			/* by one thread at a time, after the others */
 };
 
 static const struct doorbell_case cases[] = {
@@ -901,6 +952,7 @@ static const struct doorbell_case cases[] = {
 	{ "alloc_noncontiguous", alloc_noncontiguous },
 	{ "dma_pool",		dma_pool_blocks },
 	{ "get_sgtable",	get_sgtable },
+	{ "mask_changes",	mask_changes, 0, true },
 	{ "negative_never_mapped", private_page, false, true },
 	{ "negative_unmapped",	private_page, true, true },
 	{ "negative_alias",	wrong_alias, 0, true },
@@ -913,7 +965,7 @@ static_assert(ARRAY_SIZE(cases) <= MAX_CASES);
  * The walk
  */
 
-static void run_cases(struct walk *w, bool negative)
+static void run_cases(struct walk *w, bool alone)
 {
 	unsigned int i;
 	int ret;
@@ -921,7 +973,7 @@ static void run_cases(struct walk *w, bool negative)
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct counts *counts = &w->db->counts[i];
 
-		if (cases[i].negative != negative ||
+		if (cases[i].alone != alone ||
 		    !strstarts(cases[i].name, only))
 			continue;
 		w->name = cases[i].name;
@@ -1126,7 +1178,8 @@ static int doorbell_probe(struct platform_device *pdev)
 	if (resource_size(res) < DB_SIZE ||
 	    readq(db->regs + DB_ID) != DB_ID_VALUE)
 		return dev_err_probe(dev, -ENODEV, "no doorbell here\n");
-	ret = dma_set_mask_and_coherent(dev, DMA_BIT_MASK(64));
+	db->bits = readq(db->regs + DB_BITS);
+	ret = dma_set_mask_and_coherent(dev, DMA_BIT_MASK(db->bits));
 	if (ret)
 		return dev_err_probe(dev, ret, "no DMA\n");
 	dma_set_max_seg_size(dev, UINT_MAX);

@@ -16,6 +16,22 @@
 
 #include "vmm.h"
 
+static char line[256];		/* of the guest, not at its end yet */
+static size_t line_len;
+
+static void console_flush(void)
+{
+	fwrite(line, 1, line_len, stdout);
+	line_len = 0;
+}
+
+void console_byte(char c)
+{
+	line[line_len++] = c;
+	if (c == '\n' || line_len == sizeof(line))
+		console_flush();
+}
+
 void say(const char *fmt, ...)
 {
 	va_list ap;
@@ -31,7 +47,8 @@ void die(const char *fmt, ...)
 {
 	va_list ap;
 
-	printf("vmm: error=\"");
+	console_flush();
+	printf("\nvmm: error=\"");
 	va_start(ap, fmt);
 	vprintf(fmt, ap);
 	va_end(ap);
@@ -72,16 +89,4 @@ char *map_file(const char *path, uint64_t *size)
 	close(fd);
 	*size = st.st_size;
 	return file;
-}
-
-void console_byte(char c)
-{
-	static char line[256];
-	static size_t len;
-
-	line[len++] = c;
-	if (c == '\n' || len == sizeof(line)) {
-		fwrite(line, 1, len, stdout);
-		len = 0;
-	}
 }

@@ -64,6 +64,10 @@ static bool dma(struct device *dev, uint64_t addr, void *buf, size_t len, bool w
 	struct device *peer;
 	char *memory;
 
+	if (dev->addr_bits && len && (addr + len - 1) >> dev->addr_bits) {
+		*why = "is more than the device can say";
+		return false;
+	}
 	if (vmm->alias_bit) {
 		private = !!(addr & vmm->alias_bit) == vmm->bit_is_private;
 		if (private != dev->trusted && !vmm->any_alias) {

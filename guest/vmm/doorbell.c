@@ -64,6 +64,7 @@ static uint64_t doorbell_read(struct device *dev, uint64_t offset, unsigned int 
 	case DB_ID:	return DB_ID_VALUE;
 	case DB_KIND:	return kind;
 	case DB_STATUS:	return db->bank[bank].status;
+	case DB_BITS:	return dev->addr_bits ?: 64;
 	case DB_ALIAS:	return dev->vmm->alias_bit;
 	default:	return 0;
 	}

@@ -22,6 +22,7 @@ struct device {
 	uint64_t	base, size;
 	unsigned int	irq;		/* 0 without one */
 	bool		trusted;	/* T=1: reaches private memory only */
+	unsigned int	addr_bits;	/* of an address; 0 for all */
 	bool		coherent;
 	const char	*compatible;
 	uint64_t	(*read)(struct device *dev, uint64_t offset, unsigned int len);

@@ -16,7 +16,6 @@
  * is closed. Its devices use both, by the address.
  */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <linux/kvm_para.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,12 +28,12 @@
 #define FIRST_GPA	MIB		/* below it both aliases are the same */
 
 static unsigned char *shared;		/* one a granule: 0, 1, or SHARED_EARLY */
-#define SHARED_EARLY	2		/* not for DMA */
+#define SHARED_EARLY	2		/* by the kernel and KVM, not by the DMA layer */
 static char *alias[2];			/* what the CPUs see: with C-bit, without */
 static bool enforcing;
-static uint64_t changes, rejected, changed_bytes, in_place;
+static uint64_t changes, changed_bytes, in_place;
 /* A page converted in place: opened when it was touched, to be announced next */
-static uint64_t opened, opened_by;
+static uint64_t opened, opened_by;	/* the address with the C-bit, if any; rip */
 
 /* The first violation ends the run */
 static void violation(struct x86 *x86, uint64_t gpa, uint64_t rip)
@@ -137,31 +136,28 @@ out:
 	pthread_mutex_unlock(&x86->vmm.lock);
 }
 
-uint64_t memory_state(struct x86 *x86, uint64_t gpa, uint64_t pages, uint64_t attrs)
+void memory_state(struct x86 *x86, uint64_t gpa, uint64_t pages, uint64_t attrs)
 {
 	const bool to_shared = !(attrs & KVM_MAP_GPA_RANGE_ENCRYPTED);
-	const uint64_t size = pages * GRANULE;
-	uint64_t ret = 0;
-	bool early = false;
+	const uint64_t bit = x86->vmm.alias_bit, size = pages * GRANULE;
+	uint64_t page = 0;
 
-	gpa &= ~x86->vmm.alias_bit;
+	gpa &= ~bit;
 	if (gpa % GRANULE || pages > x86->vmm.ram_size / GRANULE ||
 	    gpa > x86->vmm.ram_size - size)
-		return -EINVAL;
+		die("the guest speaks of %llu pages at %#llx, which it does not have",
+		    (unsigned long long)pages, (unsigned long long)gpa);
+	if (enforcing && to_shared && gpa < FIRST_GPA)
+		die("the guest shares %#llx, where both aliases are the same",
+		    (unsigned long long)gpa);
 	pthread_mutex_lock(&x86->vmm.lock);
-	if (enforcing && ++changes == x86->reject) {
-		rejected++;
-		say("rejected change=%llu state=%s base=%#llx bytes=%llu",
-		    (unsigned long long)changes, to_shared ? "shared" : "private",
-		    (unsigned long long)gpa, (unsigned long long)size);
-		ret = -EPERM;
-		goto out;
-	}
+	changes += enforcing;
 	if (opened) {
-		early = opened >= gpa && opened < gpa + size;
-		if (!early)
+		/* The alias that was used is the one that is opened now, once a CPU */
+		page = opened & ~bit & ~(GRANULE - 1);
+		if (page < gpa || page >= gpa + size || !shared[page / GRANULE] != to_shared ||
+		    !(opened & bit) != to_shared || in_place++ == x86->cpus)
 			violation(x86, opened, opened_by);
-		in_place += early;
 		opened = 0;
 	}
 	for (uint64_t at = gpa; at < gpa + size; at += GRANULE) {
@@ -172,14 +168,12 @@ uint64_t memory_state(struct x86 *x86, uint64_t gpa, uint64_t pages, uint64_t at
 		/* The guest must not count on finding anything there */
 		if (enforcing && at >= FIRST_GPA)
 			memset(alias[!to_shared] + at, 0x5a, GRANULE);
-		*state = to_shared ? early ? SHARED_EARLY : 1 : 0;
+		*state = !to_shared ? 0 : page && at == page ? SHARED_EARLY : 1;
 		changed_bytes += GRANULE;
 	}
 	if (enforcing)
 		close_other(x86, gpa, size, to_shared);
-out:
 	pthread_mutex_unlock(&x86->vmm.lock);
-	return ret;
 }
 
 /*
@@ -195,7 +189,7 @@ void memory_fault(struct x86 *x86, int vcpu, uint64_t gpa)
 	pthread_mutex_lock(&x86->vmm.lock);
 	if (opened || x86->devices_used || at >= x86->vmm.ram_size)
 		violation(x86, gpa, regs.rip);
-	opened = at;
+	opened = gpa;
 	opened_by = regs.rip;
 	close_alias(x86, 0, at, GRANULE, false);
 	close_alias(x86, 1, at, GRANULE, false);
@@ -239,8 +233,7 @@ void memory_say(struct x86 *x86)
 		die("the guest never said that it is done with its first pages");
 	if (opened)
 		violation(x86, opened, opened_by);
-	say("states changes=%llu bytes=%llu rejected=%llu shared=%llu in_place=%llu",
+	say("states changes=%llu bytes=%llu shared=%llu in_place=%llu",
 	    (unsigned long long)changes, (unsigned long long)changed_bytes,
-	    (unsigned long long)rejected,
 	    (unsigned long long)guest_shared(&x86->vmm), (unsigned long long)in_place);
 }

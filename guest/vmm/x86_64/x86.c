@@ -438,6 +438,32 @@ static void msr(struct kvm_run *run, bool write)
 	}
 }
 
+static void mmio(struct kvm_run *run)
+{
+	if (device_mmio(vmm, run->mmio.phys_addr, run->mmio.data, run->mmio.len,
+			run->mmio.is_write)) {
+		x86.devices_used = true;
+		return;
+	}
+	if (run->mmio.phys_addr & vmm->alias_bit)
+		die("the guest uses a device at %#llx, with the C-bit",
+		    (unsigned long long)run->mmio.phys_addr);
+	if (!run->mmio.is_write)
+		memset(run->mmio.data, 0xff, run->mmio.len);
+}
+
+__attribute__((noreturn))
+static void triple_fault(int vcpu)
+{
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+
+	XIOCTL(vcpu, KVM_GET_REGS, &regs);
+	XIOCTL(vcpu, KVM_GET_SREGS, &sregs);
+	die("the guest ended with a triple fault rip=%#llx cr2=%#llx cr3=%#llx",
+	    regs.rip, sregs.cr2, sregs.cr3);
+}
+
 static void *run_vcpu(void *arg)
 {
 	int vcpu = *(int *)arg;
@@ -461,23 +487,19 @@ static void *run_vcpu(void *arg)
 			port(run);
 			break;
 		case KVM_EXIT_MMIO:
-			x86.devices_used = true;
-			if (!device_mmio(vmm, run->mmio.phys_addr, run->mmio.data,
-					 run->mmio.len, run->mmio.is_write) &&
-			    !run->mmio.is_write)
-				memset(run->mmio.data, 0xff, run->mmio.len);
+			mmio(run);
 			break;
 		case KVM_EXIT_HYPERCALL:
-			run->hypercall.ret = memory_state(&x86, run->hypercall.args[0],
-							  run->hypercall.args[1],
-							  run->hypercall.args[2]);
+			memory_state(&x86, run->hypercall.args[0],
+				     run->hypercall.args[1], run->hypercall.args[2]);
+			run->hypercall.ret = 0;
 			break;
 		case KVM_EXIT_X86_RDMSR:
 		case KVM_EXIT_X86_WRMSR:
 			msr(run, run->exit_reason == KVM_EXIT_X86_WRMSR);
 			break;
 		case KVM_EXIT_SHUTDOWN:
-			die("the guest ended with a triple fault");
+			triple_fault(vcpu);
 		default:
 			die("KVM_RUN ended for reason %u", run->exit_reason);
 		}
@@ -495,6 +517,11 @@ static void make_devices(void)
 	device_add(vmm, doorbell_new("doorbell", NEXT, false, true));
 	device_add(vmm, virtio_blk_new("disk", NEXT, irq++, false, opt.disk));
 	device_add(vmm, virtio_net_new("net", NEXT, irq++));
+	/* Below the C-bit, and just with it */
+	device_add(vmm, doorbell_new("doorbell-32", NEXT, false, true));
+	vmm->devices[vmm->nr_devices - 1]->addr_bits = 32;
+	device_add(vmm, doorbell_new("doorbell-40", NEXT, false, true));
+	vmm->devices[vmm->nr_devices - 1]->addr_bits = 40;
 	if (opt.trusted)
 		device_add(vmm, doorbell_new("trusted-doorbell", NEXT, true, true));
 #undef NEXT
@@ -520,8 +547,7 @@ static void usage(void)
 	      "  -i FILE  initrd\n"
 	      "  -d MIB   size of a disk (16)\n"
 	      "  -x       virtio without VIRTIO_F_ACCESS_PLATFORM\n"
-	      "  -T       with a trusted device, too\n"
-	      "  -r N     refuse the Nth change of the state of memory\n", stderr);
+	      "  -T       with a trusted device, too\n", stderr);
 	exit(2);
 }
 
@@ -540,7 +566,7 @@ static void options(int argc, char **argv)
 	int c;
 
 	vmm->ram_size = 256 * MIB;
-	while ((c = getopt(argc, argv, "+t:m:c:i:d:xTr:")) != -1) {
+	while ((c = getopt(argc, argv, "+t:m:c:i:d:xT")) != -1) {
 		switch (c) {
 		case 't':
 			if (!strcmp(optarg, "sev"))
@@ -556,7 +582,6 @@ static void options(int argc, char **argv)
 		case 'd': opt.disk = number(optarg) * MIB; break;
 		case 'x': vmm->access_platform = false; break;
 		case 'T': opt.trusted = true; break;
-		case 'r': x86.reject = number(optarg); break;
 		default: usage();
 		}
 	}

@@ -16,8 +16,8 @@ struct x86 {
 	int		kvm, vm;
 	int		vcpu[MAX_CPUS];
 	unsigned int	cpus, c_bit;
-	uint64_t	reject;		/* which change of state to refuse */
-	volatile bool	devices_used;	/* a guest's boot is over for what is early in it */
+	/* Set by the first access to a device: from then on nothing is converted in place */
+	volatile bool	devices_used;
 };
 
 /* sev.c: the two aliases of memory */
@@ -25,8 +25,8 @@ void memory_make(struct x86 *x86);
 void memory_add_slots(struct x86 *x86);
 /* The guest has said all that it has to say about its first pages */
 void memory_enforce(struct x86 *x86);
-/* KVM_HC_MAP_GPA_RANGE; returns 0 or -errno */
-uint64_t memory_state(struct x86 *x86, uint64_t gpa, uint64_t pages, uint64_t attrs);
+/* KVM_HC_MAP_GPA_RANGE */
+void memory_state(struct x86 *x86, uint64_t gpa, uint64_t pages, uint64_t attrs);
 void memory_fault(struct x86 *x86, int vcpu, uint64_t gpa);
 void memory_say(struct x86 *x86);
 
