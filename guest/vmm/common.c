@@ -90,3 +90,13 @@ char *map_file(const char *path, uint64_t *size)
 	*size = st.st_size;
 	return file;
 }
+
+uint64_t number(const char *text)
+{
+	char *end;
+	uint64_t n = strtoull(text, &end, 0);
+
+	if (end == text || *end)
+		usage();
+	return n;
+}

@@ -106,6 +106,10 @@ void console_byte(char c);
 __attribute__((format(printf, 1, 2), noreturn)) void die(const char *fmt, ...);
 __attribute__((format(printf, 1, 2))) void say(const char *fmt, ...);
 void *xcalloc(size_t n, size_t size);
+/* The number that an option's argument is, or usage() */
+uint64_t number(const char *text);
+/* By the architecture: says what options there are, and ends */
+__attribute__((noreturn)) void usage(void);
 
 static inline uint64_t align_up(uint64_t n, uint64_t to)
 {

@@ -559,7 +559,7 @@ static void make_devices(void)
 #undef NEXT
 }
 
-static void usage(void)
+void usage(void)
 {
 	fputs("usage: vmm [OPTION...] IMAGE [CMDLINE...]\n"
 	      "  -t plain|protected|realm  what the guest runs in (plain)\n"
@@ -577,16 +577,6 @@ static void usage(void)
 	      "  -r N     refuse the Nth change of the state of memory\n"
 	      "  -s KIB   change the state of so much at a time\n", stderr);
 	exit(2);
-}
-
-static uint64_t number(const char *text)
-{
-	char *end;
-	uint64_t n = strtoull(text, &end, 0);
-
-	if (end == text || *end)
-		usage();
-	return n;
 }
 
 static void options(int argc, char **argv)

@@ -538,7 +538,7 @@ static void make_devices(void)
 				       vmm->devices[i]->irq);
 }
 
-static void usage(void)
+void usage(void)
 {
 	fputs("usage: vmm [OPTION...] VMLINUX [CMDLINE...]\n"
 	      "  -t plain|sev|sme  what the guest runs in, or is (plain)\n"
@@ -549,16 +549,6 @@ static void usage(void)
 	      "  -x       virtio without VIRTIO_F_ACCESS_PLATFORM\n"
 	      "  -T       with a trusted device, too\n", stderr);
 	exit(2);
-}
-
-static uint64_t number(const char *text)
-{
-	char *end;
-	uint64_t n = strtoull(text, &end, 0);
-
-	if (end == text || *end)
-		usage();
-	return n;
 }
 
 static void options(int argc, char **argv)
