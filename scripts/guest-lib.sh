@@ -4,10 +4,16 @@
 # Uncompressed, as unpacking takes longer in qemu than anything else
 pack() { (cd "$1" && find . | cpio --quiet -o -H newc); }
 
-# usage: guest_programs KERNEL - builds what runs in host and guests
+# usage: guest_programs KERNEL - builds what runs in host and guests, if anything is new
 guest_programs() {
 	# shellcheck disable=SC2153 # from lib.sh
-	local build=$BUILD/$1 dir=$O/guest/$1 arch=${1%%-*} cc mk cross
+	local build=$BUILD/$1 dir=$O/guest/$1 arch=${1%%-*} cc mk cross state
+	state=$(cat "$build/made" && find "$TOP/guest" "$TOP/scripts/guest-lib.sh" \
+		'(' -name '*.[ch]' -o -name Kbuild -o -name '*.sh' ')' \
+		-exec sha256sum {} + | sort) || state=
+	[ -n "${BOOT_IMAGE:-}" ] || [ -z "$state" ] ||
+		[ "$(cat "$dir/made" 2>/dev/null)" != "$state" ] || return 0
+	rm -f "$dir/made"
 	"$TOP/scripts/deps" "$arch" guest
 	compilers "$arch"
 	cross=$(cross "$arch")
@@ -27,10 +33,11 @@ guest_programs() {
 	cp "$dir/module/doorbell.ko" "$dir/guest" &&
 	pack "$dir/guest" >"$dir/host/initrd" &&
 	if [ "$arch" = arm64 ]; then
-		gzip -dcf "${BOOT_IMAGE:-$build/arch/arm64/boot/Image.gz}"
+		gzip -dcf "${BOOT_IMAGE:-$build/arch/arm64/boot/Image.gz}" >"$dir/host/Image"
 	else
-		"${cross}objcopy" --strip-all "${BOOT_IMAGE:-$build/vmlinux}" /dev/stdout
-	fi >"$dir/host/Image"
+		"${cross}objcopy" --strip-all "${BOOT_IMAGE:-$build/vmlinux}" "$dir/host/Image"
+	fi &&
+	{ [ -n "${BOOT_IMAGE:-}" ] || say "$state" >"$dir/made"; }
 }
 
 # usage: console KERNEL[/HOST]
@@ -38,7 +45,7 @@ console() { case "$1" in arm64*) echo ttyAMA0 ;; *) echo ttyS0 ;; esac; }
 
 # usage: boot_guests KERNEL HOST SECONDS RAM_MIB LOG <GUESTS - boot the host, pkvm, vhe
 # or svm, with guests as guest/host.c wants them and as much memory as the largest needs.
-# A host pkvm-4k is the arm64 kernel whatever KERNEL is. BOOT_TIMEOUT=<seconds> goes before
+# A host pkvm-4k is the arm64 kernel whatever KERNEL is, a host svm the x86_64 one. BOOT_TIMEOUT=<seconds> goes before
 # SECONDS.
 boot_guests() {
 	local dir=$O/guest/$1 mode='' rc=0 seconds=${BOOT_TIMEOUT:-$3} cpu=neoverse-n1 qemu
@@ -50,7 +57,7 @@ boot_guests() {
 	# With two CPUs some guests of all kinds end with a triple fault, of a cause that
 	# is not known; with one their CPUs take turns
 	x86_64/*) qemu=(qemu-system-x86_64 -cpu EPYC -smp 1
-		-kernel "$BUILD/$1/arch/x86/boot/bzImage") ;;
+		-kernel "$BUILD/x86_64/arch/x86/boot/bzImage") ;;
 	esac
 	case "$2" in
 	pkvm*) mode="kvm-arm.mode=protected" ;;
