@@ -56,7 +56,7 @@ boot_guests() {
 	*-4k) qemu+=(-kernel "$BUILD/arm64/arch/arm64/boot/Image.gz") ;;
 	# With two CPUs some guests of all kinds end with a triple fault, of a cause that
 	# is not known; with one their CPUs take turns
-	x86_64/*) qemu=(qemu-system-x86_64 -cpu EPYC -smp 1
+	x86_64*) qemu=(qemu-system-x86_64 -cpu EPYC -smp 1
 		-kernel "$BUILD/x86_64/arch/x86/boot/bzImage") ;;
 	esac
 	case "$2" in
