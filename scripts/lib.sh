@@ -102,10 +102,8 @@ compilers() {
 	local cc
 	cc=$(cross "$1")gcc
 	if command -v ccache >/dev/null; then
-		# Depend mode: what is not in the cache need not be preprocessed, too, which
-		# takes a third of a cold build
-		export CCACHE_DIR=${CCACHE_DIR:-$CACHE/ccache} CCACHE_DEPEND=1
-		MAKE_CC="CC=ccache $cc" MAKE_HOSTCC="HOSTCC=ccache gcc"
+		export CCACHE_DIR=${CCACHE_DIR:-$CACHE/ccache}
+		MAKE_CC="CC=$TOP/scripts/cc $cc" MAKE_HOSTCC="HOSTCC=$TOP/scripts/cc gcc"
 	else
 		MAKE_CC="CC=$cc" MAKE_HOSTCC="HOSTCC=gcc"
 	fi
