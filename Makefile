@@ -6,7 +6,7 @@ S := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))scripts/
 .NOTPARALLEL:
 export O CACHE JOBS KERNEL
 
-.PHONY: help run test tree export kunit guest guest-mutants guest-reject defconfig prove check breaks troubles clean
+.PHONY: help run test tree export kunit guest guest-mutants guest-reject defconfig prove check breaks troubles bench clean
 help:
 	@sed -n 's/^#: //p' $(firstword $(MAKEFILE_LIST))
 
@@ -63,6 +63,11 @@ breaks:
 #: make troubles bad situations, each of which must end in one clear line
 troubles:
 	@$(S)troubles
+
+#: make bench    what calls of the DMA API cost, in instructions, for the base kernel, the
+#:               series and an LTS kernel; BENCH="--arch x86_64 direct" for some of it
+bench:
+	@$(S)bench $(BENCH)
 
 #: make clean    remove what was built; the cache and the kernel tree stay
 clean:
