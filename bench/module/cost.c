@@ -366,7 +366,7 @@ static int bounced(struct device *dev, struct page *page)
 	      page_row(dev, page, SZ_4K, 256, 0, "4K", true) ?:
 	      page_row(dev, page, SZ_256K, 64, 0, "256K", true) ?:
 	      sg_row(dev, page, 16, "16") ?: all_allocations(dev);
-	/* What finding and releasing slots costs, without the data */
+	/* What finding slots costs, with the data, and releasing them, without it */
 	for (n = 1; n <= MAX_SLOTS && !err; n *= 2) {
 		snprintf(size, sizeof(size), "%u-slot%s", n, n > 1 ? "s" : "");
 		err = page_row(dev, page, n * SLOT, 256,

@@ -1234,6 +1234,16 @@ static struct platform_driver doorbell_driver = {
  * trust. What it knows has to be said before a driver binds.
  */
 
+static int trust(struct device *dev)
+{
+	int ret;
+
+	device_lock(dev);
+	ret = dev_dma_set_answers(dev, DMA_FROM_ENCRYPTED);
+	device_unlock(dev);
+	return ret;
+}
+
 struct trusted_bus {
 	struct notifier_block nb;
 	struct device *dev;
@@ -1247,9 +1257,7 @@ static int trusted_bus_notify(struct notifier_block *nb, unsigned long event,
 
 	if (event != BUS_NOTIFY_ADD_DEVICE || child->parent != bus->dev)
 		return NOTIFY_DONE;
-	dev_set_dma_encrypted(child);
-	dev_set_dma_no_unencrypted(child);
-	return NOTIFY_OK;
+	return notifier_from_errno(trust(child));
 }
 
 static int trusted_bus_probe(struct platform_device *pdev)
@@ -1318,11 +1326,8 @@ static struct platform_device *doorbell_at(ulong base, int nr)
 	pdev = platform_device_alloc("doorbell", nr);
 	if (!regs || !pdev)
 		goto err_put;
-	if (readq(regs + DB_KIND) & DB_KIND_TRUSTED) {
-		dev_set_dma_encrypted(&pdev->dev);
-		dev_set_dma_no_unencrypted(&pdev->dev);
-	}
-	ret = platform_device_add_resources(pdev, &res, 1) ?:
+	ret = readq(regs + DB_KIND) & DB_KIND_TRUSTED ? trust(&pdev->dev) : 0;
+	ret = ret ?: platform_device_add_resources(pdev, &res, 1) ?:
 	      platform_device_add(pdev);
 	if (!ret) {
 		iounmap(regs);
