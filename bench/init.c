@@ -10,9 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/reboot.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "guest.h"
 
 int main(void)
 {
@@ -25,13 +26,5 @@ int main(void)
 		*s = ' ';
 	if (syscall(SYS_finit_module, fd, params, 0))
 		printf("cost: error: no module: %s\n", strerror(errno));
-	fflush(stdout);
-#ifdef __x86_64__
-	/* A PC without ACPI can be started anew, but not be switched off */
-	if (!strcmp(getenv("poweroff") ?: "", "restart"))
-		reboot(RB_AUTOBOOT);
-#endif
-	reboot(RB_POWER_OFF);
-	for (;;)
-		pause();
+	power_off();
 }
