@@ -6,7 +6,7 @@ S := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))scripts/
 .NOTPARALLEL:
 export O CACHE JOBS KERNEL
 
-.PHONY: help run test tree export kunit guest guest-mutants guest-reject defconfig prove check breaks troubles bench clean
+.PHONY: help run test tree export kunit guest guest-mutants guest-reject defconfig prove check breaks troubles bench iommu clean
 help:
 	@sed -n 's/^#: //p' $(firstword $(MAKEFILE_LIST))
 
@@ -68,6 +68,10 @@ troubles:
 #:               series and an LTS kernel; BENCH="--arch x86_64 direct" for some of it
 bench:
 	@$(S)bench $(BENCH)
+
+#: make iommu    the kernel's own drivers behind qemu's IOMMUs; KINDS="intel amd smmuv3"
+iommu:
+	@$(S)iommu $(KINDS)
 
 #: make clean    remove what was built; the cache and the kernel tree stay
 clean:

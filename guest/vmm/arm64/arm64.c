@@ -68,7 +68,8 @@ static struct vmm *const vmm = &arm.vmm;
 static struct {
 	const char	*image, *initrd, *cmdline;
 	uint64_t	pool, pool_offset;	/* size of the restricted pool, 0 for none */
-	bool		trusted, window;
+	uint64_t	private_pool;		/* that of trusted devices, behind it */
+	bool		trusted, window, pool_shared;
 	uint64_t	disk;
 } opt = { .cmdline = "", .disk = 16 * MIB };
 
@@ -77,7 +78,7 @@ static uint64_t entry, dtb, initrd_start, initrd_end;
 static char *loaded;
 static uint64_t loaded_size;
 
-enum { PHANDLE_GIC = 1, PHANDLE_POOL };
+enum { PHANDLE_GIC = 1, PHANDLE_POOL, PHANDLE_PRIVATE_POOL };
 enum { IRQ_SPI, IRQ_PPI };
 enum { IRQ_EDGE = 1, IRQ_LEVEL = 4 };
 
@@ -149,17 +150,32 @@ static void fdt_uart(void)
 	fdt_end();
 }
 
-static void fdt_pool(void)
+static void fdt_pool(const char *name, uint64_t start, uint64_t size, const char *state,
+		     uint32_t phandle)
 {
+	fdt_begin(name);
+	fdt_string("compatible", "restricted-dma-pool");
+	FDT_CELLS("reg", FDT_U64(start), FDT_U64(size));
+	if (state)
+		fdt_string("encryption-state", state);
+	FDT_CELLS("phandle", phandle);
+	fdt_end();
+}
+
+static void fdt_pools(void)
+{
+	uint64_t start = RAM_BASE + opt.pool_offset;
+
 	fdt_begin("reserved-memory");
 	FDT_CELLS("#address-cells", 2);
 	FDT_CELLS("#size-cells", 2);
 	fdt_prop("ranges", NULL, 0);
-	fdt_begin("restricted-dma-pool");
-	fdt_string("compatible", "restricted-dma-pool");
-	FDT_CELLS("reg", FDT_U64(RAM_BASE + opt.pool_offset), FDT_U64(opt.pool));
-	FDT_CELLS("phandle", PHANDLE_POOL);
-	fdt_end();
+	if (opt.pool)
+		fdt_pool("restricted-dma-pool", start, opt.pool,
+			 opt.pool_shared ? "shared" : NULL, PHANDLE_POOL);
+	if (opt.private_pool)
+		fdt_pool("private-dma-pool", start + opt.pool, opt.private_pool, "private",
+			 PHANDLE_PRIVATE_POOL);
 	fdt_end();
 }
 
@@ -179,6 +195,8 @@ static void fdt_device(const struct device *dev)
 		fdt_prop("dma-coherent", NULL, 0);
 	if (opt.pool && !dev->trusted)
 		FDT_CELLS("memory-region", PHANDLE_POOL);
+	if (opt.private_pool && dev->trusted)
+		FDT_CELLS("memory-region", PHANDLE_PRIVATE_POOL);
 	fdt_end();
 }
 
@@ -215,8 +233,8 @@ static size_t make_dtb(char *where)
 	fdt_cpus();
 	fdt_gic();
 	fdt_uart();
-	if (opt.pool)
-		fdt_pool();
+	if (opt.pool || opt.private_pool)
+		fdt_pools();
 	fdt_bus(false);
 	if (opt.trusted)
 		fdt_bus(true);
@@ -569,11 +587,13 @@ void usage(void)
 	      "  -d MIB   size of a disk (16)\n"
 	      "  -p KIB   a restricted pool of this size, for all untrusted devices\n"
 	      "  -o BYTES by how much the pool is off a boundary of 2 MiB (0)\n"
+	      "  -S       the guest is told that the pool is shared already: in a realm it is\n"
 	      "  -w       devices on a bus whose dma-ranges are RAM and nothing else\n"
 	      "  -x       virtio without VIRTIO_F_ACCESS_PLATFORM\n"
 	      "of a realm:\n"
 	      "  -b N     bits of an address (40)\n"
 	      "  -T       with trusted devices, too\n"
+	      "  -P KIB   a restricted pool of private memory for these\n"
 	      "  -r N     refuse the Nth change of the state of memory\n"
 	      "  -s KIB   change the state of so much at a time\n", stderr);
 	exit(2);
@@ -585,7 +605,7 @@ static void options(int argc, char **argv)
 	int c;
 
 	vmm->ram_size = 256 * MIB;
-	while ((c = getopt(argc, argv, "+t:m:c:i:d:p:o:wxb:Tr:s:")) != -1) {
+	while ((c = getopt(argc, argv, "+t:m:c:i:d:p:o:Swxb:TP:r:s:")) != -1) {
 		switch (c) {
 		case 't':
 			if (!strcmp(optarg, "protected"))
@@ -601,17 +621,21 @@ static void options(int argc, char **argv)
 		case 'd': opt.disk = number(optarg) * MIB; break;
 		case 'p': opt.pool = number(optarg) << 10; break;
 		case 'o': opt.pool_offset = number(optarg); break;
+		case 'S': opt.pool_shared = true; break;
 		case 'w': opt.window = true; break;
 		case 'x': vmm->access_platform = false; break;
 		case 'b': arm.ipa_bits = number(optarg); break;
 		case 'T': opt.trusted = true; break;
+		case 'P': opt.private_pool = number(optarg) << 10; break;
 		case 'r': arm.reject = number(optarg); break;
 		case 's': arm.partial = number(optarg) << 10; break;
 		default: usage();
 		}
 	}
 	if (optind == argc || !arm.cpus || arm.cpus > MAX_CPUS || vmm->ram_size < 64 * MIB ||
-	    arm.ipa_bits < 32 || arm.ipa_bits > 52 || opt.pool > vmm->ram_size / 2 ||
+	    arm.ipa_bits < 32 || arm.ipa_bits > 52 ||
+	    opt.pool + opt.private_pool > vmm->ram_size / 4 ||
+	    (opt.pool_shared && !opt.pool) || (opt.private_pool && !opt.trusted) ||
 	    (opt.trusted && vmm->kind != REALM))
 		usage();
 	/* In the last quarter of memory, out of the way of the kernel and the initrd */
@@ -635,7 +659,7 @@ int main(int argc, char **argv)
 	sigaction(SIGSEGV, &sa, NULL);
 	sigaction(SIGBUS, &sa, NULL);
 	if (vmm->kind == REALM)
-		realm_make_memory(&arm);
+		realm_make_memory(&arm, opt.pool_offset, opt.pool_shared ? opt.pool : 0);
 	else
 		vmm->ram = mmap(NULL, vmm->ram_size, PROT_READ | PROT_WRITE,
 				MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -18,7 +18,7 @@ struct arm64 {
 };
 
 /* realm.c */
-void realm_make_memory(struct arm64 *a);
+void realm_make_memory(struct arm64 *a, uint64_t shared_offset, uint64_t shared_size);
 void realm_add_slots(struct arm64 *a);
 void realm_call(struct arm64 *a, int vcpu, uint64_t function);
 bool realm_copy(struct arm64 *a, uint64_t gpa, bool private, void *buf, size_t len,

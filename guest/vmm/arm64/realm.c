@@ -34,7 +34,24 @@ static unsigned char *ripas;		/* one a granule of RAM */
 static char *alias[2];			/* what the CPUs see: protected, unprotected */
 static uint64_t changes, rejected, changed_bytes;
 
-void realm_make_memory(struct arm64 *a)
+static void set_state(struct vmm *vmm, uint64_t base, uint64_t top, enum ripas state)
+{
+	for (uint64_t at = base - vmm->ram_base; at < top - vmm->ram_base; at += GRANULE) {
+		if (ripas[at / GRANULE] == state)
+			continue;
+		/* The guest must not count on finding anything there */
+		memset(vmm->ram + at, 0x5a, GRANULE);
+		ripas[at / GRANULE] = state;
+		changed_bytes += GRANULE;
+	}
+	for (int i = 0; i < 2; i++)
+		if (mprotect(alias[i] + (base - vmm->ram_base), top - base,
+			     (i == 1) == (state == EMPTY) ? PROT_READ | PROT_WRITE : PROT_NONE))
+			die("cannot change the state of memory");
+}
+
+/* Private, but for what is to be shared from the start */
+void realm_make_memory(struct arm64 *a, uint64_t shared_offset, uint64_t shared_size)
 {
 	struct vmm *vmm = &a->vmm;
 	int fd = memfd_create("realm", MFD_CLOEXEC);
@@ -51,6 +68,9 @@ void realm_make_memory(struct arm64 *a)
 	vmm->alias_bit = 1ULL << (a->ipa_bits - 1);
 	ripas = xcalloc(vmm->ram_size / GRANULE, 1);
 	memset(ripas, RAM, vmm->ram_size / GRANULE);
+	if (shared_size)
+		set_state(vmm, vmm->ram_base + shared_offset,
+			  vmm->ram_base + shared_offset + shared_size, EMPTY);
 }
 
 void realm_add_slots(struct arm64 *a)
@@ -86,22 +106,6 @@ static bool in_ram(struct vmm *vmm, uint64_t base, uint64_t top)
 {
 	return base % GRANULE == 0 && top % GRANULE == 0 && base >= vmm->ram_base &&
 		top > base && top - vmm->ram_base <= vmm->ram_size;
-}
-
-static void set_state(struct vmm *vmm, uint64_t base, uint64_t top, enum ripas state)
-{
-	for (uint64_t at = base - vmm->ram_base; at < top - vmm->ram_base; at += GRANULE) {
-		if (ripas[at / GRANULE] == state)
-			continue;
-		/* The guest must not count on finding anything there */
-		memset(vmm->ram + at, 0x5a, GRANULE);
-		ripas[at / GRANULE] = state;
-		changed_bytes += GRANULE;
-	}
-	for (int i = 0; i < 2; i++)
-		if (mprotect(alias[i] + (base - vmm->ram_base), top - base,
-			     (i == 1) == (state == EMPTY) ? PROT_READ | PROT_WRITE : PROT_NONE))
-			die("cannot change the state of memory");
 }
 
 static void state_set(struct arm64 *a, const uint64_t *x, uint64_t *ret)
