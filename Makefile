@@ -6,7 +6,7 @@ S := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))scripts/
 .NOTPARALLEL:
 export O CACHE JOBS KERNEL
 
-.PHONY: help run test tree export kunit guest guest-mutants guest-reject defconfig prove check breaks troubles bench iommu clean
+.PHONY: help run test tree export kunit guest guest-mutants guest-reject defconfig prove check mutants soak troubles bench iommu builds instrumented coverage docs backport send-check clean
 help:
 	@sed -n 's/^#: //p' $(firstword $(MAKEFILE_LIST))
 
@@ -27,7 +27,8 @@ tree:
 export:
 	@$(S)export
 
-#: make kunit    the KUnit suites in qemu; ARCH=x86_64|arm64|s390|powerpc
+#: make kunit    the KUnit suites in qemu; ARCH=x86_64|arm64|s390|powerpc|i386|arm|riscv|
+#:               powerpc32
 kunit:
 	@$(S)kunit $(ARCH)
 
@@ -56,9 +57,18 @@ prove:
 check:
 	@$(S)check
 
-#: make breaks   wrong versions of the code (breaks/), each of which must be caught
-breaks:
-	@$(S)breaks
+#: make builds   other architectures and random configurations, with gcc and clang;
+#:               BUILDS="--seed 2 x86_64 um" for some of it
+builds:
+	@$(S)builds $(BUILDS)
+
+#: make mutants  wrong versions of the code (mutants/), each of which must be caught
+mutants:
+	@$(S)mutants
+
+#: make soak     the random walk of the suites, for millions of steps; resumes; SOAK="--steps N"
+soak:
+	@$(S)soak $(SOAK)
 
 #: make troubles bad situations, each of which must end in one clear line
 troubles:
@@ -72,6 +82,28 @@ bench:
 #: make iommu    the kernel's own drivers behind qemu's IOMMUs; KINDS="intel amd smmuv3"
 iommu:
 	@$(S)iommu $(KINDS)
+
+#: make instrumented  the KUnit suites on kernels that watch themselves (KASAN, lockdep,
+#:               kmemleak, KCSAN...), and with allocations that fail; NAMES="kasan faults"
+instrumented:
+	@$(S)instrumented $(NAMES)
+
+#: make coverage which lines and branches of the DMA layer the suites reach, and why not
+#:               the others
+coverage:
+	@$(S)coverage
+
+#: make docs     the pages of Documentation/ that the series touches, as HTML: out/docs/html
+docs:
+	@$(S)docs
+
+#: make backport  the fixes at the front of the series on Debian's 6.12
+backport:
+	@$(S)backport
+
+#: make send-check  is the series ready for its recipients; sends nothing
+send-check:
+	@$(S)send-check
 
 #: make clean    remove what was built; the cache and the kernel tree stay
 clean:

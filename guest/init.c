@@ -30,6 +30,7 @@
 #include <arpa/inet.h>
 
 #include "doorbell.h"
+#include "gcov.h"
 #include "guest.h"
 
 #define DOORBELLS	16
@@ -641,10 +642,54 @@ static void check_log(void)
 	free(log);
 }
 
+/*
+ * The KUnit cases that the kernel's command line asks for ran before init. The log has
+ * a line for each, and before it one for each of its parameters.
+ */
+static void report_kunit(void)
+{
+	static const char * const outcomes[] = { "ok ", "not ok " };
+	char suite[64] = "?", *log = read_log(), *line, *save;
+	unsigned long n[3] = { 0 };	/* by outcome, and skipped */
+
+	for (line = strtok_r(log, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		char *text = line + strcspn(line, ">");
+		size_t depth;
+
+		/* "<6>" and, if the kernel is built so, "[    1.234567] " */
+		text += !!*text;
+		if (*text == '[' && strstr(text, "] "))
+			text = strstr(text, "] ") + 2;
+		depth = strspn(text, " ");
+		text += depth;
+		if (depth == 4 && !strncmp(text, "# Subtest: ", 11))
+			snprintf(suite, sizeof(suite), "%s", text + 11);
+		for (int i = 0; (depth == 4 || depth == 8) && i < 2; i++) {
+			size_t len = strlen(outcomes[i]);
+
+			if (strncmp(text, outcomes[i], len))
+				continue;
+			if (depth == 8 || !(n[0] + n[1] + n[2]))
+				n[strstr(text, " # SKIP") ? 2 : i]++;
+			if (depth == 8)
+				break;
+			text += len + strspn(text + len, "0123456789 ");
+			printf("guest: kunit=%s.%.*s ok=%lu failed=%lu skipped=%lu\n",
+			       suite, (int)strcspn(text, " "), text, n[0], n[1], n[2]);
+			failures += !!n[1];
+			memset(n, 0, sizeof(n));
+			break;
+		}
+	}
+	free(log);
+}
+
 static void tests(void)
 {
 	int trusted = -1;
 
+	report_kunit();
 	if (!skip("doorbell")) {
 		load_module();
 		trusted = doorbells();
@@ -712,6 +757,7 @@ int main(void)
 		failures += WEXITSTATUS(status);
 	}
 	check_log();
+	report_coverage();
 	printf("guest: result=%s\n", failures ? "FAIL" : "PASS");
 	power_off();
 	return 0;

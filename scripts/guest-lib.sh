@@ -88,3 +88,23 @@ boot_guests() {
 guest_report() {
 	tr -d '\r\0' <"$2" | sed -n "/^host: begin $1\$/,/^host: end $1 /p"
 }
+
+# usage: boot_suite IMAGE LOG SECONDS APPEND - boot an x86_64 kernel with
+# guest/instrumented.c, on the machine that scripts/kunit has
+boot_suite() {
+	local dir=$O/instrumented qemu i
+	mkdir -p "$dir/root"
+	gcc -std=gnu11 -O2 -Wall -Wextra -Werror -static -o "$dir/root/init" \
+		"$TOP/guest/instrumented.c"
+	pack "$dir/root" >"$dir/initrd"
+	qemu=(qemu-system-x86_64 -accel tcg -cpu EPYC -smp 2 -m 1536 -nodefaults
+		-no-reboot -nographic -serial stdio
+		-kernel "$1" -initrd "$dir/initrd")
+	for i in 1 2 3; do
+		qemu+=(-object "memory-backend-ram,id=shm$i,size=4M,share=on"
+			-device "ivshmem-plain,memdev=shm$i")
+	done
+	timeout --foreground --kill-after=5 "$3" "${qemu[@]}" \
+		-append "console=ttyS0 panic=-1 poweroff=restart log_buf_len=8M $4" \
+		</dev/null >"$2" 2>&1 || true
+}

@@ -85,6 +85,40 @@ need_room() {
 		die "no room: $O has $free MB free, this needs $need MB"
 }
 
+# Debian's addition to .gitignore, which hides every new file
+# shellcheck disable=SC2016 # $ is sed's
+debian_ignores_all='/^# Debian packaging: ignore everything/,$d'
+
+# usage: unpack_as_git DEB PACKAGE DIR BRANCH - the kernel source in DEB as a git
+# repository with the tag base. All in one chain: set -e is off in what step runs
+unpack_as_git() {
+	local new=$3.new
+	rm -rf "$new" &&
+	mkdir -p "$new" &&
+	dpkg-deb --fsys-tarfile "$1" | tar -xO "./usr/src/$2.tar.xz" |
+		tar -xJ -C "$new" --strip-components=1 &&
+	sed -i "$debian_ignores_all" "$new/.gitignore" &&
+	git -C "$new" init -q -b "$4" &&
+	git -C "$new" config core.fsync none &&
+	git -C "$new" config gc.auto 0 &&
+	git -C "$new" add -A -f &&
+	GIT_AUTHOR_NAME=base GIT_AUTHOR_EMAIL=base@localhost \
+	GIT_COMMITTER_NAME=base GIT_COMMITTER_EMAIL=base@localhost \
+	GIT_AUTHOR_DATE=2026-01-01T00:00:00Z \
+	GIT_COMMITTER_DATE=2026-01-01T00:00:00Z \
+		git -C "$new" -c commit.gpgsign=false -c core.hooksPath=/dev/null \
+		commit -q -m "Base: ${1##*/}" &&
+	git -C "$new" tag base &&
+	mv "$new" "$3"
+}
+
+# usage: checkpatch_types SUBJECT - what that patch is allowed, separated by commas
+checkpatch_types() {
+	awk -v "of=$1" -F': ' '/^[A-Z_]+:/ { print $1 }
+		/^[A-Z_]+ of / && index($0, " of " of ": ") { sub(/ .*/, ""); print }' \
+		"$TOP/configs/checkpatch-exceptions" | paste -sd,
+}
+
 # usage: cross ARCH - prefix of the cross compiler, empty for the native one
 cross() {
 	case "$1" in
@@ -92,9 +126,19 @@ cross() {
 	arm64)   [ "$(uname -m)" = aarch64 ] || printf 'aarch64-linux-gnu-' ;;
 	s390)    [ "$(uname -m)" = s390x ] || printf 's390x-linux-gnu-' ;;
 	powerpc) [ "$(uname -m)" = ppc64 ] || printf 'powerpc64-linux-gnu-' ;;
-	*) die "unknown ARCH '$1': x86_64, arm64, s390 or powerpc" ;;
+	i386)    cross x86_64 ;;
+	arm)     printf 'arm-linux-gnueabihf-' ;;
+	riscv)   [ "$(uname -m)" = riscv64 ] || printf 'riscv64-linux-gnu-' ;;
+	powerpc32) printf 'powerpc-linux-gnu-' ;;
+	mips)    printf 'mips-linux-gnu-' ;;
+	sparc64) [ "$(uname -m)" = sparc64 ] || printf 'sparc64-linux-gnu-' ;;
+	um)      ;;
+	*) die "unknown ARCH '$1': x86_64, arm64, s390, powerpc, i386, arm, riscv or powerpc32" ;;
 	esac
 }
+
+# usage: make_arch ARCH - what the kernel's Makefile calls it
+make_arch() { printf '%s' "${1%32}"; }
 
 # usage: compilers ARCH - sets CC and HOSTCC as make arguments, through ccache
 # where there is one
