@@ -97,7 +97,7 @@ coverage:
 docs:
 	@$(S)docs
 
-#: make backport  the fixes at the front of the series on Debian's 6.12
+#: make backport  the fixes at the front of the series on Debian's 6.12, built and booted
 backport:
 	@$(S)backport
 

@@ -32,6 +32,7 @@
 #include "doorbell.h"
 #include "gcov.h"
 #include "guest.h"
+#include "kmemleak.h"
 
 #define DOORBELLS	16
 #define DB_BUFFER	65536u
@@ -596,7 +597,7 @@ static int is_complaint(const char *line)
 {
 	static const char * const words[] = {
 		"WARNING:", "BUG:", "Oops", "DMA-API:", "Call trace:", "Call Trace:",
-		"swiotlb buffer is full", "leaking",
+		"UBSAN:", "swiotlb buffer is full", "leaking",
 	};
 	static const char * const harmless[] = {
 		"DMA-API: preallocated", "DMA-API: debugging enabled",
@@ -730,7 +731,7 @@ int main(void)
 		{ "debugfs", "/sys/kernel/debug" },
 	};
 	struct sigaction act = { .sa_handler = on_alarm };
-	int status = 0;
+	int status = 0, leaks;
 	pid_t pid;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -756,6 +757,9 @@ int main(void)
 	} else {
 		failures += WEXITSTATUS(status);
 	}
+	leaks = report_leaks();
+	if (leaks > 0)
+		failed("%d objects leaked", leaks);
 	check_log();
 	report_coverage();
 	printf("guest: result=%s\n", failures ? "FAIL" : "PASS");

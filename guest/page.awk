@@ -8,10 +8,11 @@ function value(key,   re) {
 	gsub(/"/, "", re)
 	return re
 }
-function mib(n) { return n >= 1048576 ? sprintf("%.1f MiB", n / 1048576) : sprintf("%.0f KiB", n / 1024) }
+function mib(n) { n += 0; return n >= 1048576 ? sprintf("%.1f MiB", n / 1048576) : sprintf("%.0f KiB", n / 1024) }
 /^guest: is / {
 	if (value("services") == "0x0000001d") proof = "the hypervisor offers it memory sharing"
 	if (value("rsi") != "none") proof = "it talks RSI " value("rsi")
+	if (value("mem_encrypt") != "none") proof = "the kernel has found " value("mem_encrypt")
 	printf "  proof            %s; %s CPUs, %s of memory\n", proof ? proof : "none",
 		value("cpus"), mib(value("ram_kib") * 1024)
 }
@@ -35,7 +36,7 @@ function mib(n) { return n >= 1048576 ? sprintf("%.1f MiB", n / 1048576) : sprin
 /^vmm: disk / { checked += value("written"); bad += value("mismatched") }
 /^vmm: negative / { wanted = value("wanted"); missed = value("missed") }
 /^vmm: cpu / { cpu = value("faults") }
-/^vmm: shared / { found = value("found"); most = value("most"); least = value("least") }
+/^vmm: shared / { found = value("found") + 0; most = value("most") + 0; least = value("least") + 0 }
 END {
 	printf "  user space       %s exchanged with devices through mmap, %s bytes differ\n", mib(mmap), mmap_bad + 0
 	printf "  the host saw     %s moved in %d accesses; its image of the disk: %s bytes differ\n", mib(moved), n, bad + 0

@@ -97,7 +97,7 @@ boot_suite() {
 	gcc -std=gnu11 -O2 -Wall -Wextra -Werror -static -o "$dir/root/init" \
 		"$TOP/guest/instrumented.c"
 	pack "$dir/root" >"$dir/initrd"
-	qemu=(qemu-system-x86_64 -accel tcg -cpu EPYC -smp 2 -m 1536 -nodefaults
+	qemu=(qemu-system-x86_64 -accel tcg -cpu EPYC -smp 4 -m 1536 -nodefaults
 		-no-reboot -nographic -serial stdio
 		-kernel "$1" -initrd "$dir/initrd")
 	for i in 1 2 3; do
