@@ -28,7 +28,7 @@ export:
 	@$(S)export
 
 #: make kunit    the KUnit suites in qemu; ARCH=x86_64|arm64|s390|powerpc|i386|arm|riscv|
-#:               powerpc32
+#:               powerpc32, or all of them
 kunit:
 	@$(S)kunit $(ARCH)
 
