@@ -45,8 +45,8 @@ console() { case "$1" in arm64*) echo ttyAMA0 ;; *) echo ttyS0 ;; esac; }
 
 # usage: boot_guests KERNEL HOST SECONDS RAM_MIB LOG <GUESTS - boot the host, pkvm, vhe
 # or svm, with guests as guest/host.c wants them and as much memory as the largest needs.
-# A host pkvm-4k is the arm64 kernel whatever KERNEL is, a host svm the x86_64 one. BOOT_TIMEOUT=<seconds> goes before
-# SECONDS.
+# A host *-4k is the arm64 kernel whatever KERNEL is, a host svm the x86_64 one.
+# BOOT_TIMEOUT=<seconds> goes before SECONDS.
 boot_guests() {
 	local dir=$O/guest/$1 mode='' rc=0 seconds=${BOOT_TIMEOUT:-$3} cpu=neoverse-n1 qemu
 	[[ $1 != arm64-* || $2 == *-4k ]] || cpu=max,pauth-impdef=on
