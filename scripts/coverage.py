@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""usage: scripts/coverage.py DIR REASONS LINUX RECORD LOG...
+"""usage: scripts/coverage.py DIR REASONS LINUX RECORD GUESTS LOG...
 
-The second half of scripts/coverage: makes files of the counters in the LOGs, has
-gcov read them with the notes in DIR, adds up, and prints what was reached. RECORD is a file to write, or empty.
+The second half of scripts/coverage: makes files of the counters in the LOGs, the first of
+which is of the suites and the others of GUESTS, has gcov read them with the notes in DIR,
+adds up, and prints what was reached. RECORD is a file to write, or empty.
 """
 import collections
 import json
@@ -13,7 +14,7 @@ import shutil
 import subprocess
 import sys
 
-work, reasons_file, linux, record, *logs = sys.argv[1:]
+work, reasons_file, linux, record, guests, *logs = sys.argv[1:]
 # Where each range that was not reached needs a reason
 STRICT = ["kernel/dma/direct.c", "kernel/dma/direct.h", "include/linux/dma-direct.h",
           "kernel/dma/swiotlb.c", "include/linux/swiotlb.h", "kernel/dma/pool.c"]
@@ -67,16 +68,19 @@ class Line:
 
 
 files = collections.defaultdict(lambda: collections.defaultdict(Line))
-for n, (name, data) in enumerate(x for log in logs for x in counters(log)):
-    if not re.search(r"/(kernel/dma|drivers/iommu)/[^/]*$", name):
-        continue        # of the same name elsewhere in the tree
-    for result in gcov(name, data, f"{work}/{n}"):
-        for file in result["files"]:
-            path = os.path.relpath(os.path.join(linux, file["file"]), linux)
-            if path not in STRICT + MORE:
-                continue
-            for entry in file["lines"]:
-                files[path][entry["line_number"]].add(entry)
+
+
+def add_up(log):
+    for n, (name, data) in enumerate(counters(log)):
+        if not re.search(r"/(kernel/dma|drivers/iommu)/[^/]*$", name):
+            continue        # of the same name elsewhere in the tree
+        for result in gcov(name, data, f"{work}/{os.path.basename(log)}.{n}"):
+            for file in result["files"]:
+                path = os.path.relpath(os.path.join(linux, file["file"]), linux)
+                if path not in STRICT + MORE:
+                    continue
+                for entry in file["lines"]:
+                    files[path][entry["line_number"]].add(entry)
 
 
 # FILE FUNCTION | beginning of the first line of a range, or * | reason
@@ -117,15 +121,29 @@ def share(n, of):
     return f"{n} of {of} ({100 * n / of:.1f}%)" if of else "-"
 
 
-out = ["| file | lines | branches |", "|---|---|---|"]
-for path in STRICT + MORE:
+def shares(path):
     lines = files[path].values()
     branches = [b for line in lines if line.count for b in line.branches]
     every = [b for line in lines for b in line.branches]
-    out.append(f"| `{path}` | {share(sum(1 for x in lines if x.count), len(lines))} | "
-               f"{share(sum(1 for b in branches if b), len(every))} |")
+    return (share(sum(1 for x in lines if x.count), len(lines)) + " | " +
+            share(sum(1 for b in branches if b), len(every)))
+
+
+rows = collections.defaultdict(str)
+for log in logs:
+    add_up(log)
+    for path in STRICT + MORE:
+        rows[path] += f" {shares(path)} |" if log in (logs[0], logs[-1]) else ""
+        if path in STRICT and log == logs[0]:
+            for function, first, last, text in ranges(path):
+                reason(path, function, text)
+bad = [f"reason for nothing: {' '.join(r[:2])} | {r[2]}"
+       for i, r in enumerate(reasons) if i not in used]
+out = ["| file | lines | branches |" + (" lines, with guests | branches |" if guests else ""),
+       "|---|---|---|" + ("---|---|" if guests else "")]
+out += [f"| `{path}` |{row}" for path, row in rows.items()]
 out += ["", "| not reached | lines | begins with | reason |", "|---|---|---|---|"]
-passed, bad = 0, []
+passed = 0
 for path in STRICT:
     for function, first, last, text in ranges(path):
         why = reason(path, function, text)
@@ -136,15 +154,13 @@ for path in STRICT:
                        f"`{text.replace('|', chr(92) + '|')}` | {why} |")
         else:
             bad.append(f"no reason: {path} {function or '?'} {span}: {text}")
-bad += [f"reason for nothing: {' '.join(r[:2])} | {r[2]}"
-        for i, r in enumerate(reasons) if i not in used and len(logs) == 1]
 print("\n".join(out + bad))
 if record:
     with open(record, "w") as f:
-        f.write("""# What the KUnit suites reach of the DMA layer
+        f.write(f"""# What the tests reach of the DMA layer
 
 Written by `scripts/coverage --record` from a run of the KUnit suites on
-x86_64. What was not reached is joined with the reasons in `coverage-reasons`;
+x86_64{", and with them the guests " + guests if guests else ""}. What was not reached is joined with the reasons in `coverage-reasons`;
 `__init` functions count like others. Branches are those of the compiler, so that a
 condition of several parts has several.
 
