@@ -160,9 +160,10 @@ if record:
         f.write(f"""# What the tests reach of the DMA layer
 
 Written by `scripts/coverage --record` from a run of the KUnit suites on
-x86_64{", and with them the guests " + guests if guests else ""}. What was not reached is joined with the reasons in `coverage-reasons`;
-`__init` functions count like others. Branches are those of the compiler, so that a
-condition of several parts has several.
+x86_64{"; with guests: " + guests if guests else ""}.
+What was not reached is joined with the reasons in `coverage-reasons`; `__init` functions
+count like others. Branches are those of the compiler, so that a condition of several parts
+has several.
 
 """ + "\n".join(out) + "\n")
 print(f"coverage: {passed} passed, {len(bad)} failed")
