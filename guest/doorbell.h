@@ -21,6 +21,9 @@
 #define DB_MEMORY_SIZE	0x1000
 #define DB_SIZE		0x2000
 
+/* What init leaves behind in memory that it frees, and the host must not find */
+#define DB_SECRET	0x5ec2e75ec2e75ec2ULL
+
 /* Offsets in a bank */
 #define DB_ID		0x00	/* reads as DB_ID_VALUE */
 #define DB_KIND		0x08	/* reads as a set of DB_KIND_* */
@@ -53,6 +56,8 @@ enum {
 	DB_CMD_STORE_FAULT = 4,
 	/* DB_SEED to DB_LEN bytes is what the guest says it shares now */
 	DB_CMD_SHARED	= 5,
+	/* Nothing that init has left in memory is in what it shares now */
+	DB_CMD_SECRETS	= 6,
 };
 
 enum {

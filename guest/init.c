@@ -39,6 +39,7 @@
 #define SLOT		2048u
 #define ETHERTYPE	0x88b5
 #define FLIGHT		32u
+#define SECRETS		64
 
 static int failures;
 
@@ -149,6 +150,32 @@ static void identify(void)
 	       sysconf(_SC_NPROCESSORS_ONLN),
 	       number(read_line("/proc", "meminfo"), "MemTotal:"));
 	free(log);
+}
+
+/*
+ * Memory that is shared from now on has been used before. pKVM lets the host see what is
+ * in it. Pipes, since the kernel has user space's memory elsewhere than its own.
+ */
+static void leave_secrets(void)
+{
+	static uint64_t secret[(1 << 20) / sizeof(uint64_t)];
+	int fds[2 * SECRETS], n, mib = option("secrets", 0);
+
+	for (size_t i = 0; i < sizeof(secret) / sizeof(*secret); i++)
+		secret[i] = DB_SECRET;
+	for (n = 0; n < mib && n < SECRETS; n++) {
+		if (pipe2(fds + 2 * n, O_CLOEXEC | O_NONBLOCK))
+			break;
+		if (fcntl(fds[2 * n], F_SETPIPE_SZ, sizeof(secret)) < 0 ||
+		    write(fds[2 * n + 1], secret, sizeof(secret)) != sizeof(secret))
+			failed("secrets: %s", strerror(errno));
+	}
+	if (n < mib)
+		failed("%d pipes of %d for secrets", n, mib);
+	while (n--) {
+		close(fds[2 * n]);
+		close(fds[2 * n + 1]);
+	}
 }
 
 /* Returns when the module has been through all of its cases */
@@ -294,8 +321,30 @@ static void mmap_test(int nr, int fd)
 
 static int any_trusted;
 
+static unsigned long atomic_bytes(void)
+{
+	const char *dir = "/sys/kernel/debug/dma_pools";
+
+	return strtoul(read_line(dir, "pool_size_dma"), NULL, 10) +
+	       strtoul(read_line(dir, "pool_size_dma32"), NULL, 10) +
+	       strtoul(read_line(dir, "pool_size_kernel"), NULL, 10);
+}
+
+/*
+ * Asks for what was left in memory, when the pools have grown that the module used.
+ * Before data is read: the bounce buffer of that begins with what was in the memory,
+ * so that what is not written stays as it is.
+ */
+static void look_for_secrets(int fd, unsigned long atomic)
+{
+	for (int tries = 0; tries < 50 && atomic_bytes() < 2 * atomic; tries++)
+		usleep(100000);
+	if (ring(fd, DB_CMD_SECRETS, 0, 0))
+		failed("secrets: %s", strerror(errno));
+}
+
 /* Returns whether the first doorbell is trusted, -1 without doorbells */
-static int doorbells(void)
+static int doorbells(unsigned long atomic)
 {
 	int trusted = -1;
 
@@ -307,6 +356,8 @@ static int doorbells(void)
 				failed("doorbell%d: %s", nr, strerror(errno));
 			continue;
 		}
+		if (trusted < 0 && option("secrets", 0))
+			look_for_secrets(fd, atomic);
 		t = doorbell_report(nr, fd);
 		if (trusted < 0)
 			trusted = t;
@@ -539,15 +590,6 @@ static void read_pools(int say)
 	each("/sys/kernel/debug/swiotlb", pool);
 }
 
-static unsigned long atomic_bytes(void)
-{
-	const char *dir = "/sys/kernel/debug/dma_pools";
-
-	return strtoul(read_line(dir, "pool_size_dma"), NULL, 10) +
-	       strtoul(read_line(dir, "pool_size_dma32"), NULL, 10) +
-	       strtoul(read_line(dir, "pool_size_kernel"), NULL, 10);
-}
-
 static void unbind(const char *driver, const char *name)
 {
 	char path[PATH_MAX], target[PATH_MAX];
@@ -692,8 +734,10 @@ static void tests(void)
 
 	report_kunit();
 	if (!skip("doorbell")) {
+		unsigned long atomic = atomic_bytes();
+
 		load_module();
-		trusted = doorbells();
+		trusted = doorbells(atomic);
 	}
 	if (!skip("disk")) {
 		each("/sys/block", disk);
@@ -739,6 +783,7 @@ int main(void)
 		if (mount_on(fs[i][0], fs[i][1]))
 			failed("cannot mount %s: %s", fs[i][0], strerror(errno));
 	identify();
+	leave_secrets();
 	pid = fork();
 	if (!pid) {
 		failures = 0;

@@ -149,6 +149,10 @@ int verdict(struct vmm *vmm)
 	    (unsigned long long)vmm->wanted_faults,
 	    (unsigned long long)vmm->missed_faults);
 	say("cpu faults=%llu", (unsigned long long)vmm->cpu_faults);
+	if (vmm->secrets_asked) {
+		say("secrets found=%llu", (unsigned long long)vmm->secrets);
+		bad |= vmm->secrets;
+	}
 	if (vmm->shared_asked) {
 		say("shared least=%llu most=%llu found=%llu",
 		    (unsigned long long)vmm->shared_least,

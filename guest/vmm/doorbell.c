@@ -31,6 +31,11 @@ static uint64_t ring(struct device *dev, unsigned int bank, uint64_t cmd)
 		dev->vmm->shared_found = guest_shared(dev->vmm);
 		return DB_STATUS_OK;
 	}
+	if (cmd == DB_CMD_SECRETS) {
+		dev->vmm->secrets_asked = true;
+		guest_shared(dev->vmm);
+		return DB_STATUS_OK;
+	}
 	if (cmd < DB_CMD_LOAD || cmd > DB_CMD_STORE_FAULT || len > sizeof(db->buf))
 		return DB_STATUS_INVALID;
 	for (uint64_t i = 0; store && i < len; i++)

@@ -55,6 +55,8 @@ struct vmm {
 	uint64_t	wanted_faults, missed_faults;
 	uint64_t	cpu_faults;	/* by the guest's CPUs, through the wrong alias */
 	uint64_t	shared_least, shared_most, shared_found;
+	uint64_t	secrets;	/* bytes of shared pages with a secret in them */
+	bool		secrets_asked;
 	bool		shared_asked;
 };
 

@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../../doorbell.h"
 #include "arm64.h"
 #include "fdt.h"
 
@@ -331,6 +332,17 @@ bool guest_copy(struct vmm *v, uint64_t gpa, bool private, void *buf, size_t len
 	return true;
 }
 
+/* Sixteen words of it are no accident */
+static bool has_secret(const char *page)
+{
+	const uint64_t *word = (const uint64_t *)page;
+	unsigned int i, n = 0;
+
+	for (i = 0; i < GRANULE / sizeof(*word) && n < 16; i++)
+		n = word[i] == DB_SECRET ? n + 1 : 0;
+	return n == 16;
+}
+
 /*
  * Of a protected guest every page is tried: write(2) fails for one that is private and
  * does it no harm. A page that the guest has not used yet is still the host's. It is
@@ -360,6 +372,8 @@ uint64_t guest_shared(struct vmm *v)
 		    !memcmp(page, loaded + i * GRANULE, GRANULE))
 			continue;
 		n += GRANULE;
+		if (v->secrets_asked && !v->shared_asked && has_secret(page))
+			v->secrets += GRANULE;
 	}
 	close(fd);
 	free(present);
