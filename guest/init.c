@@ -9,7 +9,8 @@
  *
  * Options come from the kernel's command line: rounds, threads, only and
  * base are for the module; packets, diskmb; skip=disk,net,doorbell,mmap,unbind; limit,
- * in seconds; complaints, the number of lines in the kernel's log that are no failure.
+ * in seconds; complaints, the number of lines in the kernel's log that are no failure;
+ * secrets, how many MiB are used and freed before anything is shared.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
