@@ -338,8 +338,10 @@ static unsigned long atomic_bytes(void)
  */
 static void look_for_secrets(int fd, unsigned long atomic)
 {
-	for (int tries = 0; tries < 50 && atomic_bytes() < 2 * atomic; tries++)
+	for (int tries = 0; tries < 100 && atomic_bytes() <= atomic; tries++)
 		usleep(100000);
+	if (!atomic || atomic_bytes() <= atomic)
+		failed("the atomic pools have not grown");
 	if (ring(fd, DB_CMD_SECRETS, 0, 0))
 		failed("secrets: %s", strerror(errno));
 }

@@ -150,8 +150,9 @@ int verdict(struct vmm *vmm)
 	    (unsigned long long)vmm->missed_faults);
 	say("cpu faults=%llu", (unsigned long long)vmm->cpu_faults);
 	if (vmm->secrets_asked) {
-		say("secrets found=%llu", (unsigned long long)vmm->secrets);
-		bad |= vmm->secrets;
+		say("secrets found=%llu of=%llu", (unsigned long long)vmm->secrets,
+		    (unsigned long long)vmm->looked_at);
+		bad |= vmm->secrets || !vmm->looked_at;
 	}
 	if (vmm->shared_asked) {
 		say("shared least=%llu most=%llu found=%llu",

@@ -55,7 +55,8 @@ struct vmm {
 	uint64_t	wanted_faults, missed_faults;
 	uint64_t	cpu_faults;	/* by the guest's CPUs, through the wrong alias */
 	uint64_t	shared_least, shared_most, shared_found;
-	uint64_t	secrets;	/* bytes of shared pages with a secret in them */
+	uint64_t	looked_at;	/* bytes of shared pages, for secrets */
+	uint64_t	secrets;	/* bytes of those that have one */
 	bool		secrets_asked;
 	bool		shared_asked;
 };

@@ -372,8 +372,10 @@ uint64_t guest_shared(struct vmm *v)
 		    !memcmp(page, loaded + i * GRANULE, GRANULE))
 			continue;
 		n += GRANULE;
-		if (v->secrets_asked && !v->shared_asked && has_secret(page))
-			v->secrets += GRANULE;
+		if (!v->secrets_asked || v->shared_asked)
+			continue;
+		v->looked_at += GRANULE;
+		v->secrets += has_secret(page) ? GRANULE : 0;
 	}
 	close(fd);
 	free(present);
